@@ -1,0 +1,1 @@
+"""The YAMLs that ``trainkit fit`` composes; part of the wheel as ``trainkit.conf``."""

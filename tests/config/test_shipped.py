@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from trainkit.config.shipped import contents, groups
+
+
+def test_groups_and_their_choices() -> None:
+    assert groups()["model"] == ["auto", "cnn", "custom", "linear", "logistic", "mlp"]
+    assert groups()["optimizer"] == ["adamw", "sgd"]
+    assert "_common" not in groups()["data"]
+
+
+def test_contents_of_a_group() -> None:
+    assert contents("model")["mlp"]["_target_"] == "trainkit.models.MLP"
+    assert contents("nonsense") == {}

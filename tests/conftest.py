@@ -1,0 +1,118 @@
+"""Fixtures for every test: one thread, fixed seeds, the command line in-process, and no write into the repository."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read once, when torch is imported
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CACHES = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".venv", ".git"}
+TRAINING_LEAVES = ("runs", "outputs", "multirun", "lightning_logs", "build", "dist")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+PATH_ARGUMENT = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.symlink": 1, "os.link": 1}
+
+
+class RepositoryWriteError(AssertionError):
+    """A test wrote into the repository instead of its ``tmp_path``."""
+
+
+class _WriteGuard:
+    """Audit hook that refuses writes of this process below the repository while it is active.
+
+    An audit hook cannot be removed, so there is one for the session and a switch.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+
+    def __call__(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.active:
+            return
+        if event == "open":
+            path, _, flags = args
+            if isinstance(path, str | bytes | os.PathLike) and flags & WRITING:
+                self._refuse_inside(event, path)
+        elif event in PATH_ARGUMENT:
+            path = args[PATH_ARGUMENT[event]]
+            if isinstance(path, str | bytes | os.PathLike):
+                self._refuse_inside(event, path)
+
+    def _refuse_inside(self, event: str, path: str | bytes | os.PathLike[str]) -> None:
+        absolute = Path(os.path.abspath(os.fsdecode(path)))
+        if absolute.is_relative_to(REPOSITORY) and CACHES.isdisjoint(absolute.relative_to(REPOSITORY).parts):
+            raise RepositoryWriteError(f"{event} of {absolute}: tests write to tmp_path only")
+
+
+_guard = _WriteGuard()
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def _no_write_into_repository() -> Iterator[None]:
+    before = {name for name in TRAINING_LEAVES if (REPOSITORY / name).exists()}
+    _guard.active = True
+    yield
+    _guard.active = False
+    left = {name for name in TRAINING_LEAVES if (REPOSITORY / name).exists()} - before
+    assert not left, f"a process started by this test left {sorted(left)} in the repository"
+
+
+@pytest.fixture(autouse=True)
+def _same_start_for_every_test() -> None:
+    """Seeds, one thread, no leftover of Hydra; imports neither torch, NumPy nor Hydra for a test that does not."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        torch.use_deterministic_algorithms(False)
+    if hydra := sys.modules.get("hydra.core.global_hydra"):
+        hydra.GlobalHydra.instance().clear()
+
+
+class CliResult(NamedTuple):
+    """What a call of the command line gave.
+
+    Attributes:
+        code: Exit code.
+        stdout: Everything written to standard output.
+        stderr: Everything written to standard error.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
+    """``cli("fit", "model=mlp")`` runs the command line in this process, in ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | os.PathLike[str]) -> CliResult:
+        from trainkit.cli import main
+
+        words = [os.fspath(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["trainkit", *words])
+        capfd.readouterr()
+        code: int | str | None
+        try:
+            code = main(words)
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capfd.readouterr()
+        if isinstance(code, str):  # sys.exit("message") prints it and exits with 1
+            code, err = 1, f"{err}{code}\n"
+        return CliResult(code or 0, out, err)
+
+    return run

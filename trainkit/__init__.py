@@ -1,0 +1,89 @@
+"""trainkit trains a PyTorch model fast, resumes it exactly, and says how far to believe the result.
+
+Importing it registers the config schema with Hydra and loads no torch; public names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from trainkit.config import register
+
+if TYPE_CHECKING:
+    from trainkit.api import compose, evaluate, fit, load_run, predict
+    from trainkit.data import ArrayData, DataModule, DatasetData, TableData
+    from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
+    from trainkit.models import CNN, MLP
+    from trainkit.optim import adamw, constant, cosine, sgd
+    from trainkit.runs.load import Run
+    from trainkit.runs.result import Result
+    from trainkit.tasks import Classification, Regression, Task
+    from trainkit.training import TrainModule
+    from trainkit.types import DataSpec, Estimate, StepOutput
+
+__version__ = "0.2.0"
+
+_HOMES = {
+    "trainkit.api": ("compose", "evaluate", "fit", "load_run", "predict"),
+    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "TableData"),
+    "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
+    "trainkit.models": ("CNN", "MLP"),
+    "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
+    "trainkit.runs.load": ("Run",),
+    "trainkit.runs.result": ("Result",),
+    "trainkit.tasks": ("Classification", "Regression", "Task"),
+    "trainkit.training": ("TrainModule",),
+    "trainkit.types": ("DataSpec", "Estimate", "StepOutput"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "ArrayData",
+    "Classification",
+    "ConfigError",
+    "DataError",
+    "DataModule",
+    "DataSpec",
+    "DatasetData",
+    "Estimate",
+    "LaunchError",
+    "Regression",
+    "Result",
+    "Run",
+    "RunError",
+    "StepOutput",
+    "TableData",
+    "Task",
+    "TrainModule",
+    "TrainkitError",
+    "adamw",
+    "compose",
+    "constant",
+    "cosine",
+    "evaluate",
+    "fit",
+    "load_run",
+    "predict",
+    "sgd",
+]
+
+# MKL otherwise picks kernels by how arrays lie in memory: a resumed or rescored run would differ in the last bit.
+os.environ.setdefault("MKL_CBWR", "AUTO")
+
+register()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'trainkit' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,279 @@
+"""The public functions: what the command line does and what a script calls."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from trainkit.config.compose import compose
+from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError
+from trainkit.rundir import RunDirectory, atomic_path
+from trainkit.runs.launch import IMPORTING_MAIN
+from trainkit.runs.live import put_objects
+from trainkit.runs.load import Run, load_run
+from trainkit.runs.narrate import Narrator, metrics_text
+from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.runs.pipeline import continue_run, run_pipeline
+from trainkit.runs.result import Result
+from trainkit.runs.score import PART_NAMES, saved_predictions, score_parts, unseen_cells
+from trainkit.types import Predictions
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers.logger import Logger
+    from torch import nn
+    from torch.utils.data import Dataset
+
+    from trainkit.data import DataModule
+    from trainkit.optim import OptimizerFactory, SchedulerFactory
+    from trainkit.tasks import Task
+
+__all__ = ["compose", "evaluate", "fit", "load_run", "predict", "run_job"]
+
+
+def fit(
+    cfg: DictConfig | None = None,
+    *,
+    model: nn.Module | Any = None,
+    train: Dataset[Any] | Any = None,
+    val: Dataset[Any] | Any = None,
+    test: Dataset[Any] | Any = None,
+    data: DataModule | str | None = None,
+    task: Task | str | Any = None,
+    optimizer: OptimizerFactory | str | None = None,
+    scheduler: SchedulerFactory | str | None = None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    max_epochs: int | None = None,
+    max_steps: int | None = None,
+    batch_size: int | None = None,
+    devices: int | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Result:
+    """Trains a model, scores it once on the test part with intervals and a baseline, and keeps the run.
+
+    Everything goes into the same config as on the command line. Classes, importable functions and
+    ``functools.partial``s become ``_target_``s and reload by themselves; ``load_run(dir, model=Net())`` takes other
+    objects again.
+
+    Args:
+        cfg: A composed config, from ``compose`` or ``hydra.main``; composed from ``overrides`` by default.
+        model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
+        train: The user's own map-style ``Dataset`` (or a class or partial of one).
+        val: Likewise for validation; drawn from ``train`` by default.
+        test: Likewise for the test.
+        data: A ``DataModule``, or the name of a YAML in ``conf/data``.
+        task: ``classification``, ``regression``, ``auto``, or a ``Task``.
+        optimizer: A callable that takes parameter groups, such as ``adamw(lr=3e-4)``, or a name.
+        scheduler: A callable that takes an optimizer, such as ``cosine()``, or a name.
+        callbacks: Lightning callbacks.
+        loggers: Lightning loggers.
+        max_epochs: Passes over the training data.
+        max_steps: Optimizer steps.
+        batch_size: Samples of one optimizer step, over all processes and micro-batches.
+        devices: Processes, one per device.
+        precision: ``fp32`` or ``bf16-mixed``.
+        seed: Training seed.
+        name: Name of the run.
+        overrides: Any other Hydra overrides.
+
+    Returns:
+        What the run came to. Inside a Hydra multirun a user's mistake gives a failed result instead of an error.
+
+    Raises:
+        TrainkitError: A mistake of the user's; inside a single Hydra job it is printed and the process exits with 2.
+    """
+    _refuse_unguarded()
+    named = {"data": data, "model": model, "task": task, "optimizer": optimizer, "scheduler": scheduler}
+    datasets = {part: given for part, given in (("train", train), ("val", val), ("test", test)) if given is not None}
+    values = {
+        "trainer.max_epochs": max_epochs,
+        "trainer.max_steps": max_steps,
+        "trainer.devices": devices,
+        "trainer.precision": precision,
+        "data.batch_size": batch_size,
+        "seed": seed,
+        "run.name": name,
+    }
+
+    def start() -> Result:
+        choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
+        choices += ["data=dataset"] * bool(datasets)
+        if cfg is not None and choices:
+            raise ConfigError(f"{choices[0]} beside a composed config", where="fit", hint=f"tk.compose(['{choices[0]}'])")
+        given = [*choices, *overrides]
+        config = compose(given) if cfg is None else OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+        for key, value in values.items():
+            if value is not None:
+                OmegaConf.update(config, key, value, force_add=True)
+                given.append(f"{key}={value}")
+        if max_steps is not None and max_epochs is None:
+            config.trainer.max_epochs = None
+        objects = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
+        live = put_objects(config, datasets=datasets, **objects)  # type: ignore[arg-type]
+        return _run(config, replace(live, callbacks=callbacks, loggers=loggers), given)
+
+    return _inside_hydra(start)
+
+
+def _refuse_unguarded() -> None:
+    script = os.environ.get(IMPORTING_MAIN)
+    if script:
+        raise LaunchError(
+            f"'{Path(script).name}' calls fit as soon as it is imported, and the processes have to import it",
+            where="trainer.devices",
+            hint="put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module's class",
+        )
+
+
+def _inside_hydra(start: Any) -> Result:
+    """Runs a job; a mistake is told as the surroundings want it."""
+    if not HydraConfig.initialized():
+        result: Result = start()
+        return result
+    try:
+        result = start()
+        return result
+    except TrainkitError as error:
+        print(error, file=sys.stderr)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return Result("failed", None, error=str(error))
+        sys.exit(error.exit_code)
+
+
+def run_job(cfg: DictConfig) -> Result:
+    """One job of ``trainkit fit``, as Hydra composed it."""
+    config = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    if hydra.mode == RunMode.MULTIRUN and not config.run.dir:
+        with open_dict(config):
+            config.run.dir = hydra.runtime.output_dir
+    return _run(config, LiveObjects(), overrides)
+
+
+def _run(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Result:
+    run_dir = OmegaConf.select(config, "run.dir")
+    if run_dir and RunDirectory(Path(run_dir)).exists():
+        return continue_run(RunDirectory(Path(run_dir)), config, live, overrides, write_reports)
+    return run_pipeline(config, live, overrides, write_reports)
+
+
+def write_reports(run: RunDirectory, result: Result, parts: Parts, predictions: dict[str, Predictions]) -> None:
+    """Writes ``report.html`` and ``MODEL_CARD.md`` of a run."""
+    from trainkit.reports import write_model_card, write_report
+    from trainkit.training import read_metrics
+
+    config: Any = OmegaConf.to_container(parts.config, resolve=True)
+    history = [tuple(row.values()) for row in read_metrics(run.metrics)] if run.metrics.is_file() else []
+    counts = unseen_cells(parts.data)
+    notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
+    write_report(run.path, result.to_json(), config, history, predictions, notes=notes)
+    write_model_card(run.path, result.to_json(), config, parts.data.spec, predictions, notes=notes)
+
+
+def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ()) -> Result:
+    """Scores a run again: on the data if it is still there and unchanged, else from the saved predictions.
+
+    Args:
+        run: The run's directory.
+        split: ``test`` or ``validation``.
+        trust: Packages of yours whose classes the run may name.
+
+    Returns:
+        The run's result with the metrics of this split computed anew.
+
+    Raises:
+        RunError: The directory holds no finished run, or no such split.
+    """
+    directory = RunDirectory.open(run)
+    loaded = load_run(directory.path, trust=trust) if not _is_live(directory) else None
+    narrator = Narrator()
+    part = {name: part for part, name in PART_NAMES.items()}[split]
+    source, made = _fresh_predictions(loaded, part)
+    if made is None:
+        if not directory.predictions.is_file():
+            raise RunError(f"'{run}' has neither its data nor saved predictions", where="RUN")
+        made = saved_predictions(directory, split, _class_names(directory, loaded))
+    if not len(made):
+        raise RunError(f"'{run}' has no {split} part", where="--split")
+    narrator.say("data", source)
+    result = Result.load(directory)
+    settings = (loaded.config if loaded else OmegaConf.load(directory.config)).evaluation
+    metrics = score_parts({split: made}, settings)[split]
+    narrator.say(split if split == "test" else "val", metrics_text(metrics))
+    return replace(result, **{split: metrics})
+
+
+def _is_live(directory: RunDirectory) -> bool:
+    config = OmegaConf.load(directory.config)
+    return any("live" in (config.get(section) or {}) for section in ("model", "task"))
+
+
+def _class_names(directory: RunDirectory, loaded: Run | None) -> tuple[str, ...]:
+    from trainkit.runs.weights import load_weights
+
+    return loaded.spec.class_names if loaded else load_weights(directory).spec.class_names
+
+
+def _fresh_predictions(loaded: Run | None, part: Any) -> tuple[str, Any]:
+    from trainkit.runs.weights import stored_fingerprint
+
+    if loaded is None:
+        return "saved predictions (the model was given in Python)", None
+    try:
+        data = loaded.data
+    except TrainkitError as error:
+        return f"saved predictions ({error.what})", None
+    if data.fingerprint != stored_fingerprint(loaded.directory):
+        return "saved predictions (the data has changed since)", None
+    return "the run's own data, unchanged", loaded.predictor.predict_part(data, part)
+
+
+def predict(run: str | Path, file: str | Path, *, output: str | Path, trust: Sequence[str] = ()) -> Path:
+    """Predicts the rows of a raw file with a run's model.
+
+    Args:
+        run: The run's directory.
+        file: A .csv or .parquet as the run was trained on (.npy or .npz for arrays); the target may be missing.
+        output: A .csv or .parquet to write: ``row``, ``prediction``, and ``p_<class>`` for classes.
+        trust: Packages of yours whose classes the run may name.
+
+    Returns:
+        The file written.
+
+    Raises:
+        RunError: The directory holds no finished run.
+        DataError: The file is not what the model was trained on, or the output has another extension.
+    """
+    from trainkit.errors import DataError
+
+    target = Path(output)
+    if target.suffix not in (".csv", ".parquet"):
+        raise DataError(f"cannot write '{output}'", where="OUT", expected="a .csv or a .parquet")
+    if not target.absolute().parent.is_dir():
+        raise DataError(f"there is no directory '{target.parent}'", where="OUT")
+    loaded = load_run(run, trust=trust)
+    inputs, unseen = loaded.read(file)
+    frame = loaded.predict_inputs(inputs)
+    with atomic_path(target) as temporary:
+        if target.suffix == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+    narrator = Narrator()
+    for column, count in unseen.items():
+        narrator.say("unseen", f"{column}: {count:,} rows of categories that training never saw (unknown bucket)")
+    narrator.say("file", f"{target} · {len(frame):,} rows")
+    return target

@@ -1,0 +1,143 @@
+"""Ranges and choices of the values that trainkit itself reads: what a type alone does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from trainkit.errors import ConfigError, did_you_mean, one_of
+
+PRECISIONS = ("fp32", "bf16-mixed")
+"""The names of the precisions."""
+
+_ALIASES = {"32": "fp32", "32-true": "fp32", "bf16": "bf16-mixed"}
+_ACCELERATORS = ("auto", "cpu", "gpu")
+_LARGEST_SEED = 2**32 - 1
+
+_AT_LEAST: tuple[tuple[str, float], ...] = (
+    ("seed", 0),
+    ("data.batch_size", 1),
+    ("data.eval_batch_size", 1),
+    ("data.num_workers", 0),
+    ("data.split_seed", 0),
+    ("trainer.max_epochs", 1),
+    ("trainer.max_steps", 1),
+    ("trainer.devices", 1),
+    ("trainer.accumulate", 1),
+    ("trainer.val_every_n_epochs", 1),
+    ("trainer.val_every_n_steps", 1),
+    ("trainer.log_every_n_steps", 1),
+    ("trainer.threads", 1),
+    ("checkpoint.every_n_steps", 1),
+    ("checkpoint.every_n_epochs", 1),
+    ("checkpoint.keep", 2),
+    ("launch.timeout_seconds", 1),
+    ("launch.max_restarts", 0),
+    ("evaluation.resamples", 1),
+)
+
+
+def check_ranges(cfg: DictConfig) -> None:
+    """Checks the values of a config with typed sections; ``trainer.precision`` is set to its one spelling.
+
+    Args:
+        cfg: Config with the schema merged in.
+
+    Raises:
+        ConfigError: The first value out of range.
+    """
+    for key, least in _AT_LEAST:
+        value = _number(cfg, key)
+        if value is not None and value < least:
+            raise ConfigError(f"{key} is {value}", where=key, expected=f"at least {least}")
+    for key in ("seed", "data.split_seed"):
+        if (_number(cfg, key) or 0) > _LARGEST_SEED:
+            raise ConfigError(f"{key} is {_number(cfg, key)}", where=key, expected=f"at most {_LARGEST_SEED}")
+    _check_shares(cfg)
+    _check_run(cfg)
+    _check_trainer(cfg)
+    _check_split_of_batch(cfg)
+    confidence = cfg.evaluation.confidence
+    if not 0 < confidence < 1:
+        where = "evaluation.confidence"
+        raise ConfigError(f"{where} is {confidence}", where=where, expected="between 0 and 1, both excluded")
+
+
+def _number(cfg: DictConfig, key: str) -> int | float | None:
+    value = OmegaConf.select(cfg, key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _check_shares(cfg: DictConfig) -> None:
+    shares = {key: _number(cfg, key) or 0 for key in ("data.val_share", "data.test_share")}
+    for key, share in shares.items():
+        if not 0 <= share < 1:
+            raise ConfigError(f"{key} is {share}", where=key, expected="a share of the rows, from 0 to below 1")
+    if sum(shares.values()) >= 1:
+        what = "data.val_share and data.test_share leave no rows to train on"
+        raise ConfigError(what, where="data", expected=f"a sum below 1, not {sum(shares.values()):g}")
+
+
+def _check_run(cfg: DictConfig) -> None:
+    name = cfg.run.name
+    if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
+        raise ConfigError(f"run.name is '{name}'", where="run.name", expected="a name without slashes (see run.root)")
+
+
+def _check_trainer(cfg: DictConfig) -> None:
+    trainer = cfg.trainer
+    if trainer.max_epochs is None and trainer.max_steps is None:
+        raise ConfigError("nothing ends the training", where="trainer", expected="max_epochs, max_steps, or both")
+    _check_validation(trainer)
+    for key in ("clip_norm", "clip_value"):
+        if trainer[key] is not None and not trainer[key] > 0:
+            where = f"trainer.{key}"
+            raise ConfigError(f"{where} is {trainer[key]}", where=where, expected="above 0, or null for none")
+    steps = trainer.steps_per_execution
+    if steps != "auto" and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
+        where = "trainer.steps_per_execution"
+        raise ConfigError(f"{where} is {steps!r}", where=where, expected="auto, or an integer of at least 1")
+    trainer.precision = precision_name(trainer.precision)
+    _check_choice("trainer.accelerator", trainer.accelerator, _ACCELERATORS)
+    if trainer.mode is not None:
+        _check_choice("trainer.mode", trainer.mode, ("min", "max"))
+
+
+def _check_validation(trainer: DictConfig) -> None:
+    given = [key for key in ("val_every_n_epochs", "val_every_n_steps") if trainer[key] is not None]
+    if len(given) == 2:
+        what = "trainer.val_every_n_epochs and trainer.val_every_n_steps exclude each other"
+        raise ConfigError(what, where="trainer", hint="trainer.val_every_n_epochs=null to count in steps")
+    if not given:
+        what = "without validation no epoch can be chosen as the best"
+        raise ConfigError(what, where="trainer", expected="val_every_n_epochs or val_every_n_steps")
+
+
+def precision_name(name: Any) -> str:
+    """The one spelling of a precision: ``fp32`` for 32 and 32-true, ``bf16-mixed`` for bf16.
+
+    Args:
+        name: A name or an alias.
+
+    Raises:
+        ConfigError: There is no precision of that name.
+    """
+    spelled = _ALIASES.get(str(name), str(name))
+    _check_choice("trainer.precision", spelled, PRECISIONS, also=tuple(_ALIASES))
+    return spelled
+
+
+def _check_choice(key: str, value: str, choices: Sequence[str], also: Sequence[str] = ()) -> None:
+    if value not in choices:
+        near = did_you_mean(value, [*choices, *also])
+        raise ConfigError(f"{key} is '{value}'", where=key, expected=one_of(choices), hint=near)
+
+
+def _check_split_of_batch(cfg: DictConfig) -> None:
+    batch_size, parts = _number(cfg, "data.batch_size"), cfg.trainer.devices * cfg.trainer.accumulate
+    if batch_size is not None and batch_size < parts:
+        what = f"data.batch_size {batch_size} cannot be split"
+        expected = f"at least {parts}: {cfg.trainer.devices} devices × {cfg.trainer.accumulate} micro-batches"
+        raise ConfigError(what, where="data.batch_size", expected=expected)

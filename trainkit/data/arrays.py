@@ -1,0 +1,118 @@
+"""Arrays in memory: images and vectors with a target each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainkit.data.fingerprint import fingerprint_arrays
+from trainkit.data.module import DataModule
+from trainkit.data.preprocessing import Standardize
+from trainkit.data.readers import ArrayReader
+from trainkit.data.sources import TensorSource
+from trainkit.errors import DataError
+from trainkit.types import DataSpec
+
+
+class ArrayData(DataModule):
+    """Base for arrays in memory; a subclass overrides ``arrays``.
+
+    Images are [N, channels, height, width], vectors [N, D]; integer images stay integers in memory and are standardised
+    per channel inside the model, vectors per feature.
+
+    Args:
+        common: Arguments of ``DataModule``.
+    """
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**common)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
+        """Inputs [N, ...], targets [N], and class names (empty for a number)."""
+        raise TypeError(f"{type(self).__name__} must override arrays()")
+
+    def load(self) -> int:
+        """Takes in the arrays and checks them."""
+        inputs, target, class_names = self.arrays()
+        check_arrays(inputs, target, len(class_names), self.name)
+        self._inputs, self._class_names = inputs, tuple(class_names)
+        self._target = target.astype(np.int64 if class_names else np.float64)
+        self.fingerprint = fingerprint_arrays(inputs, self._target)
+        return len(target)
+
+    def strata(self) -> np.ndarray | None:
+        """The classes."""
+        return self._target if self._class_names else None
+
+    def prepare(self, train_rows: np.ndarray) -> None:
+        """Makes tensors of the arrays; statistics are of the training part."""
+        inputs = torch.from_numpy(np.ascontiguousarray(self._inputs))
+        self.source = TensorSource(inputs, torch.from_numpy(self._target))
+        shape = tuple(self._inputs.shape[1:])
+        self.spec = DataSpec(
+            input_kind="image" if len(shape) == 3 else "vector",
+            input_shape=shape,
+            target_kind="class" if self._class_names else "number",
+            class_names=self._class_names,
+        )
+        self.reader = ArrayReader(shape)
+        train = inputs[torch.from_numpy(train_rows)].double()
+        axes = (0, 2, 3) if len(shape) == 3 else (0,)
+        scale = train.std(dim=axes, correction=0)
+        self._mean, self._scale = train.mean(dim=axes), torch.where(scale > 0, scale, 1.0)
+
+    def input_module(self, net: nn.Module) -> nn.Module:
+        """Standardises per channel or feature."""
+        return Standardize(self._mean, self._scale, image=self.spec.input_kind == "image")
+
+    def flat_arrays(self) -> np.ndarray:
+        """The inputs, flattened."""
+        return self._inputs.reshape(len(self._inputs), -1).astype(np.float32)
+
+    def describe(self) -> str:
+        """Name, size and shape."""
+        kind = "images" if self.spec.input_kind == "image" else "vectors"
+        shape = "×".join(map(str, self.spec.input_shape))
+        return f"{self.name} {len(self.source):,} {kind} {shape}"
+
+
+def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name: str) -> None:
+    """Raises DataError for arrays that cannot be learned from.
+
+    Args:
+        inputs: [N, D] or [N, channels, height, width].
+        target: [N].
+        num_classes: Classes, or 0 for a number.
+        name: Of the data, for the message.
+    """
+    if len(inputs) != len(target):
+        raise DataError(f"{name} has {len(inputs):,} inputs and {len(target):,} targets", where="data")
+    if not len(inputs):
+        raise DataError(f"{name} is empty", where="data")
+    for label, array in (("inputs", inputs), ("targets", target)):
+        if array.dtype == object:
+            raise DataError(f"the {label} of {name} are Python objects", where="data", expected="an array of numbers")
+        if np.issubdtype(array.dtype, np.floating):
+            bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            if bad.any():
+                rows = ", ".join(map(str, np.flatnonzero(bad)[:5]))
+                raise DataError(f"{int(bad.sum()):,} {label} of {name} are NaN or infinite", where=f"data, rows {rows}")
+    if num_classes:
+        check_labels(target, num_classes, name)
+
+
+def check_labels(target: np.ndarray, num_classes: int, name: str) -> None:
+    """Raises DataError for class indices out of range, or of one class only."""
+    bad = np.flatnonzero((target < 0) | (target >= num_classes) | (target != np.floor(target)))
+    if len(bad):
+        raise DataError(
+            f"label {target[bad[0]]} of {name} is out of range",
+            where=f"data, row {bad[0]}",
+            expected=f"an integer from 0 to {num_classes - 1}",
+        )
+    if len(np.unique(target)) < 2:
+        raise DataError(f"every target of {name} is of one class ({target[0]})", where="data", expected="at least two")

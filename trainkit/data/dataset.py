@@ -1,0 +1,182 @@
+"""The user's own ``Dataset``s: read as they are, looked through once for targets, NaN and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from trainkit.data.arrays import check_labels
+from trainkit.data.module import DataModule, Part
+from trainkit.data.preprocessing import AsFloat
+from trainkit.data.readers import NoReader
+from trainkit.data.sources import DatasetSource, seeded
+from trainkit.data.splits import Splits
+from trainkit.errors import DataError
+from trainkit.types import DataSpec, InputKind
+
+READ_SECONDS = 30.0
+SAMPLED = 1_000
+
+
+class DatasetData(DataModule):
+    """Map-style datasets of the user's own.
+
+    A sample is ``(inputs, target)`` or a dict; inputs are a tensor (uint8 is scaled to [0, 1], everything else is taken
+    as it is), or a dict of tensors passed to the net by name. Targets are integers from 0 (classes) or floats.
+
+    Args:
+        train: The training samples; validation and test are drawn from them unless given.
+        val: The validation samples.
+        test: The test samples.
+        class_names: Names of the classes in the order of their indices; ``0``, ``1``, … by default.
+        target: Key of the target where samples are dicts.
+        common: Arguments of ``DataModule``.
+
+    Raises:
+        DataError: A dataset that is empty or not map-style, NaN in its samples, or labels out of range.
+    """
+
+    source: DatasetSource
+
+    def __init__(
+        self,
+        train: Dataset[Any],
+        val: Dataset[Any] | None = None,
+        test: Dataset[Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        target: str = "target",
+        **common: Any,
+    ) -> None:
+        super().__init__(**{**common, "name": common.get("name") or type(train).__name__.lower()})
+        self._given = {"train": train, "val": val, "test": test}
+        self._class_names, self.target = class_names, target
+
+    def load(self) -> int:
+        """Looks through the samples."""
+        parts = {name: part for name, part in self._given.items() if part is not None}
+        for name, part in parts.items():
+            if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
+                found = type(part).__name__
+                raise DataError(f"{found} has no length or no items", where=f"data.{name}", expected="a map-style Dataset")
+            if not len(part):
+                raise DataError(f"{type(part).__name__} is empty", where=f"data.{name}")
+        self._sizes = [len(part) for part in parts.values()]  # type: ignore[arg-type]
+        self.source = DatasetSource(list(parts.values()), self.target)
+        self._look_through()
+        return len(self.source)
+
+    def _look_through(self) -> None:
+        known = self._known_targets()
+        rows: Sequence[int] = range(len(self.source))
+        if known is not None and len(self.source) > SAMPLED:
+            rows = np.linspace(0, len(self.source) - 1, SAMPLED).astype(int).tolist()
+        digest, targets, deadline = hashlib.sha256(), [], time.monotonic() + READ_SECONDS
+        with seeded(0):
+            for row in rows:
+                inputs, target = self.source.unpack(default_collate([self.source.sample(row)]))
+                check_sample(inputs, target, row)
+                _update(digest, inputs)
+                targets.append(target)
+                if known is None and time.monotonic() > deadline:
+                    raise DataError(
+                        f"reading the targets of {len(self.source):,} samples takes longer than {READ_SECONDS:.0f} s",
+                        where="data.train",
+                        hint="give the Dataset a 'targets' attribute with all of them",
+                    )
+        self._example = inputs
+        self._targets = torch.cat([t.reshape(1, -1) for t in targets]).squeeze(1) if known is None else known
+        kind = "" if len(rows) == len(self.source) else f"-sampled{len(rows)}"
+        for part in self.source.datasets:
+            digest.update(f"{type(part).__name__} {len(part)} {_source_of(part)}".encode())  # type: ignore[arg-type]
+        digest.update(self._targets.numpy().tobytes())
+        self.fingerprint = digest.hexdigest() + kind
+        self._is_class = not self._targets.is_floating_point()
+        if self._is_class:
+            names = self._class_names or getattr(self.source.datasets[0], "classes", None)
+            self._class_names = list(map(str, names or range(int(self._targets.max()) + 1)))
+            check_labels(self._targets.numpy(), len(self._class_names), self.name)
+
+    def _known_targets(self) -> Tensor | None:
+        found = [getattr(part, "targets", None) for part in self.source.datasets]
+        tensors = [
+            part.tensors[-1] if isinstance(part, torch.utils.data.TensorDataset) else targets
+            for part, targets in zip(self.source.datasets, found, strict=True)
+        ]
+        if any(targets is None or len(targets) != size for targets, size in zip(tensors, self._sizes, strict=True)):
+            return None
+        return torch.cat([torch.as_tensor(targets) for targets in tensors])
+
+    def strata(self) -> np.ndarray | None:
+        """The classes; None for a number."""
+        return self.targets_of_pool() if self._is_class else None
+
+    def targets_of_pool(self) -> np.ndarray:
+        """Targets of every sample: int64, or float64."""
+        return self._targets.numpy().astype(np.int64 if self._is_class else np.float64)
+
+    def draw_splits(self, num_rows: int) -> Splits:
+        """Given datasets are their parts; the others are drawn from the training samples."""
+        return self.fixed_parts(self._sizes, self._given["val"] is not None, self._given["test"] is not None)
+
+    def row_numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Index in the dataset that a pool row came from."""
+        return np.asarray(rows - self.source.offsets[np.searchsorted(self.source.offsets, rows, side="right") - 1])
+
+    def prepare(self, train_rows: np.ndarray) -> None:
+        """Takes the shape from a sample."""
+        example, self.reader = self._example, NoReader()
+        shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else ()
+        kinds: dict[int, InputKind] = {3: "image", 1: "vector"}
+        self.spec = DataSpec(
+            input_kind=kinds.get(len(shape), "other"),
+            input_shape=shape,
+            target_kind="class" if self._is_class else "number",
+            class_names=tuple(self._class_names or ()) if self._is_class else (),
+        )
+
+    def targets(self, part: Part) -> np.ndarray:
+        """Targets of a part, int64 or float64 [N]."""
+        return np.asarray(self.targets_of_pool()[self.rows(part).numpy()])
+
+    def input_module(self, net: nn.Module) -> nn.Module:
+        """Scales uint8, passes the rest through."""
+        return AsFloat()
+
+    def describe(self) -> str:
+        """Class, size and the shape of a sample."""
+        shape = "×".join(map(str, self.spec.input_shape)) or "named inputs"
+        named = " + ".join(f"{type(part).__name__} {len(part):,}" for part in self.source.datasets)  # type: ignore[arg-type]
+        return f"{named} samples {shape}"
+
+
+def check_sample(inputs: Any, target: Any, row: int) -> None:
+    """Raises DataError for a sample that cannot be learned from."""
+    named = inputs.items() if isinstance(inputs, dict) else [("inputs", inputs)]
+    for name, tensor in [*named, ("target", target)]:
+        if not isinstance(tensor, Tensor):
+            found = type(tensor).__name__
+            raise DataError(f"{name} is a {found}", where=f"data, sample {row}", expected="a tensor, array or number")
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise DataError(f"{name} has NaN or infinite values", where=f"data, sample {row}")
+    if target.numel() != 1:
+        raise DataError(f"the target has shape {list(target.shape[1:])}", where=f"data, sample {row}", expected="one number")
+
+
+def _update(digest: Any, inputs: Any) -> None:
+    for tensor in inputs.values() if isinstance(inputs, dict) else [inputs]:
+        digest.update(tensor.numpy().tobytes())
+
+
+def _source_of(part: Dataset[Any]) -> str:
+    try:
+        return inspect.getsource(type(part))
+    except (OSError, TypeError):  # typed into a shell or a notebook: there is no file to read
+        return ""

@@ -1,0 +1,75 @@
+"""Loader for validation and scoring: every batch has the same size, so that a row's result does not depend on its part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainkit.data.fetching import Request, fetch_all
+from trainkit.data.sources import Source, map_inputs, mix
+from trainkit.types import Inputs
+
+
+@dataclass
+class EvaluationBatch:
+    """A padded batch; only its first ``num_real`` rows count.
+
+    Attributes:
+        inputs: [B, ...], or a dict of such tensors.
+        target: [B].
+        rows: int64 [num_real], sample numbers in the source.
+        num_real: Rows that are not padding.
+    """
+
+    inputs: Inputs
+    target: Tensor
+    rows: Tensor
+    num_real: int
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> EvaluationBatch:
+        """The same batch on another device."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
+        return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target))
+
+
+class EvaluationLoader:
+    """Yields rows in order, in batches of one fixed size, the last one padded with its first row.
+
+    Processes share whole batches among them, so that no row is seen twice and batches are the same for any number of
+    processes.
+
+    Args:
+        source: Where samples come from.
+        rows: int64 [N], the samples to evaluate.
+        batch_size: Rows of a batch, padding included.
+        rank: This process.
+        world_size: Processes.
+        num_workers: Worker processes that read a user's ``Dataset``; 0 reads in this one.
+    """
+
+    def __init__(
+        self, source: Source, rows: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1, num_workers: int = 0
+    ) -> None:
+        self.source, self.rows, self.batch_size = source, rows, batch_size
+        self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
+
+    def __len__(self) -> int:
+        batches = -(-len(self.rows) // self.batch_size)
+        return len(range(self.rank, batches, self.world_size))
+
+    def __iter__(self) -> Iterator[EvaluationBatch]:
+        for request, (inputs, target) in fetch_all(self.source, self._requests(), self.num_workers):
+            yield EvaluationBatch(inputs, target, request.tag, len(request.tag))
+
+    def _requests(self) -> Iterator[Request[Tensor]]:
+        for start in range(self.rank * self.batch_size, len(self.rows), self.world_size * self.batch_size):
+            rows = self.rows[start : start + self.batch_size]
+            padding = rows[:1].expand(self.batch_size - len(rows))
+            yield Request([torch.cat([rows, padding])], [mix(start)], rows)

@@ -1,0 +1,80 @@
+"""Fetching whole executions from a source, in this process or ahead of it in workers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainkit.data.sources import DatasetSource, Source
+from trainkit.types import Batch
+
+Tag = TypeVar("Tag")
+
+
+class Request(NamedTuple, Generic[Tag]):
+    """What to fetch.
+
+    Attributes:
+        rows_per_step: int64 [B] sample numbers of each step.
+        keys: Seed of whatever is random in fetching, per step.
+        tag: Handed back with the batch.
+    """
+
+    rows_per_step: list[Tensor]
+    keys: list[int]
+    tag: Tag
+
+
+def fetch_all(source: Source, requests: Iterable[Request[Tag]], num_workers: int) -> Iterator[tuple[Request[Tag], Batch]]:
+    """Pairs each request with its batch, in order.
+
+    Args:
+        source: Where samples come from.
+        requests: Drawn lazily; with workers, a few ahead of what has been yielded.
+        num_workers: Processes that read a ``DatasetSource``; tensors in memory are always gathered here.
+    """
+    if not (num_workers and isinstance(source, DatasetSource)):
+        for request in requests:
+            yield request, fetch(source, request.rows_per_step, request.keys)
+        return
+    waiting: deque[Request[Tag]] = deque()
+
+    def drawn() -> Iterator[tuple[list[Tensor], list[int]]]:
+        for request in requests:
+            waiting.append(request)
+            yield request.rows_per_step, request.keys
+
+    loader = DataLoader(_WholeRequests(source), batch_size=None, sampler=drawn(), num_workers=num_workers)
+    for batch in loader:
+        yield waiting.popleft(), (batch[0], batch[1])
+
+
+def fetch(source: Source, rows_per_step: list[Tensor], keys: list[int]) -> Batch:
+    """Samples of several steps, one after the other; tensors in memory are gathered at once."""
+    if not isinstance(source, DatasetSource):
+        return source.fetch(torch.cat(rows_per_step), keys[0])
+    return _join([source.fetch(rows, key) for rows, key in zip(rows_per_step, keys, strict=True)])
+
+
+class _WholeRequests(Dataset[Batch]):
+    """Lets a DataLoader's worker fetch and collate a whole request as one item."""
+
+    def __init__(self, source: DatasetSource) -> None:
+        self.source = source
+
+    def __getitem__(self, request: Any) -> Batch:
+        return fetch(self.source, *request)
+
+
+def _join(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    inputs, target = [batch[0] for batch in batches], torch.cat([batch[1] for batch in batches])
+    if isinstance(inputs[0], dict):
+        return {name: torch.cat([part[name] for part in inputs]) for name in inputs[0]}, target  # type: ignore[index]
+    return torch.cat(inputs), target  # type: ignore[arg-type]

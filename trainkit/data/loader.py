@@ -1,0 +1,170 @@
+"""The batch loader: executions of several optimizer steps for training, fixed padded batches for evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from trainkit.data.fetching import Request, fetch_all
+from trainkit.data.plan import ExecutionPlan, LoaderState
+from trainkit.data.sources import Source, map_inputs, mix
+from trainkit.types import Batch, Inputs
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step of an execution, as slices of its tensors.
+
+    Attributes:
+        micro_batches: (start, stop) of each micro-batch of this process.
+        num_samples: Samples of the step over all processes and micro-batches.
+        is_ghost: This process had no sample left; it carries one that counts for nothing.
+    """
+
+    micro_batches: tuple[tuple[int, int], ...]
+    num_samples: int
+    is_ghost: bool = False
+
+
+@dataclass
+class Execution:
+    """Samples of several optimizer steps, gathered at once.
+
+    Attributes:
+        inputs: [S, ...], or a dict of such tensors.
+        target: [S].
+        rows: int64 [S], sample numbers in the source.
+        steps: The optimizer steps.
+        epoch: Epoch that the samples belong to.
+        state: Where training stands after this execution.
+        validate: Whether a validation is due after it; None leaves that to Lightning.
+    """
+
+    inputs: Inputs
+    target: Tensor
+    rows: Tensor
+    steps: tuple[Step, ...]
+    epoch: int
+    state: LoaderState
+    validate: bool | None
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Execution:
+        """The same execution on another device."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
+        return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target))
+
+    def batches(self, step: Step) -> Iterator[Batch]:
+        """The micro-batches of one step as (inputs, target)."""
+        for start, stop in step.micro_batches:
+            yield map_inputs(self.inputs, lambda t, a=start, b=stop: t[a:b]), self.target[start:stop]
+
+
+class BatchLoader:
+    """Yields the executions of one epoch each time it is iterated; its whole state is a ``LoaderState``.
+
+    The order of an epoch depends on the seed and the epoch's number alone. It has no length, so that Lightning counts
+    neither executions nor batches.
+
+    Args:
+        source: Where samples come from.
+        rows: int64 [N], the samples to train on.
+        batch_size: Samples of one optimizer step, over all processes and micro-batches.
+        plan: Where executions end.
+        seed: Of the order, and of whatever the source draws.
+        accumulate: Micro-batches per optimizer step.
+        drop_last: Whether a short last batch is left out.
+        rank: This process.
+        world_size: Processes.
+        num_workers: Worker processes that read a user's ``Dataset``; 0 reads in this one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        rows: Tensor,
+        *,
+        batch_size: int,
+        plan: ExecutionPlan | None = None,
+        seed: int = 0,
+        accumulate: int = 1,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+    ) -> None:
+        self.source, self.rows, self.batch_size = source, rows, batch_size
+        self.plan, self.seed, self.accumulate = plan or ExecutionPlan(), seed, accumulate
+        self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
+        self.drop_last = drop_last
+        self.state = LoaderState()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one epoch."""
+        return steps_per_epoch(len(self.rows), self.batch_size, self.drop_last)
+
+    def order(self, epoch: int) -> Tensor:
+        """Sample numbers of an epoch in the order of training, int64 [N]."""
+        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+        return self.rows[torch.randperm(len(self.rows), generator=generator)]
+
+    def __iter__(self) -> Iterator[Execution]:
+        epoch = self.state.epoch
+        for request, batch in fetch_all(self.source, self._planned(self.order(epoch)), self.num_workers):
+            yield self._execution(batch, request, epoch)
+
+    def _planned(self, order: Tensor) -> Iterator[Request[_Planned]]:
+        epoch, total = self.state.epoch, self.steps_per_epoch
+        while length := self.plan.length(self.state.step, total - self.state.position):
+            first = self.state.position
+            position, step = first + length, self.state.step + length
+            ends_epoch = position >= total
+            self.state = LoaderState(epoch + ends_epoch, 0 if ends_epoch else position, step)
+            batches = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(first, position)]
+            keys = [mix(self.seed, epoch, i, self.rank) for i in range(first, position)]
+            planned = _Planned([len(batch) for batch in batches], self.state)
+            yield Request([self._share(batch) for batch in batches], keys, planned)
+            if ends_epoch:
+                return
+
+    def _execution(self, batch: Batch, request: Request[_Planned], epoch: int) -> Execution:
+        steps, start = [], 0
+        for rows, total in zip(request.rows_per_step, request.tag.num_samples, strict=True):
+            size, parts = len(rows), min(self.accumulate, len(rows))
+            edges = [start + size * part // parts for part in range(parts + 1)]
+            steps.append(Step(tuple(zip(edges[:-1], edges[1:], strict=True)), total, self._is_ghost(total)))
+            start += size
+        state = request.tag.state
+        validate = self.plan.validates_after(state)
+        rows = torch.cat(request.rows_per_step)
+        return Execution(*batch, rows=rows, steps=tuple(steps), epoch=epoch, state=state, validate=validate)
+
+    def _bounds(self, size: int) -> tuple[int, int]:
+        return size * self.rank // self.world_size, size * (self.rank + 1) // self.world_size
+
+    def _is_ghost(self, size: int) -> bool:
+        start, stop = self._bounds(size)
+        return start == stop
+
+    def _share(self, batch: Tensor) -> Tensor:
+        """This process's samples of a step; a process without any carries the first one, as a ghost."""
+        start, stop = self._bounds(len(batch))
+        return batch[start:stop] if stop > start else batch[:1]
+
+
+class _Planned(NamedTuple):
+    num_samples: list[int]
+    state: LoaderState
+
+
+def steps_per_epoch(num_samples: int, batch_size: int, drop_last: bool) -> int:
+    """Optimizer steps of one epoch over ``num_samples`` samples."""
+    return num_samples // batch_size if drop_last else -(-num_samples // batch_size)

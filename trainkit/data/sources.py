@@ -1,0 +1,143 @@
+"""Where samples come from: tensors in memory, or the user's own ``Dataset``; both are asked for whole batches."""
+
+from __future__ import annotations
+
+import abc
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from trainkit.errors import DataError
+from trainkit.types import Batch, Inputs
+
+
+class Source(abc.ABC):
+    """A numbered pool of samples."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Samples in the pool."""
+
+    @abc.abstractmethod
+    def fetch(self, rows: Tensor, key: int) -> Batch:
+        """Inputs and targets of some samples.
+
+        Args:
+            rows: int64 [B], sample numbers.
+            key: Seeds whatever is random in fetching them, so that a batch does not depend on what was fetched before.
+        """
+
+
+class TensorSource(Source):
+    """Samples in memory; a batch is one gather.
+
+    Args:
+        inputs: [N, ...], or a dict of such tensors.
+        target: [N].
+    """
+
+    def __init__(self, inputs: Inputs, target: Tensor) -> None:
+        self.inputs, self.target = inputs, target
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def fetch(self, rows: Tensor, key: int = 0) -> Batch:
+        """Gathers rows; nothing is random."""
+        return map_inputs(self.inputs, lambda tensor: tensor.index_select(0, rows)), self.target.index_select(0, rows)
+
+
+class DatasetSource(Source):
+    """One or several map-style datasets, numbered one after the other.
+
+    A sample is ``(inputs, target)``, or a dict in which ``target_name`` is the target; dict inputs are passed to the
+    net by name, a lone one by position.
+
+    Args:
+        datasets: The parts of the pool.
+        target_name: Key of the target in dict samples.
+    """
+
+    def __init__(self, datasets: Sequence[Dataset[Any]], target_name: str = "target") -> None:
+        self.datasets, self.target_name = list(datasets), target_name
+        self.offsets = np.cumsum([0, *(len(part) for part in self.datasets)])  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def sample(self, row: int) -> Any:
+        """One sample as the dataset gives it."""
+        part = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        return self.datasets[part][row - int(self.offsets[part])]
+
+    def fetch(self, rows: Tensor, key: int) -> Batch:
+        """Reads samples one by one (or by ``__getitems__``) and collates them; random draws are seeded by ``key``."""
+        with seeded(key):
+            return self.unpack(default_collate(self._samples(rows.tolist())))
+
+    def _samples(self, rows: list[int]) -> list[Any]:
+        first = self.datasets[0]
+        if len(self.datasets) == 1 and hasattr(first, "__getitems__"):
+            samples: list[Any] = first.__getitems__(rows)
+            return samples
+        return [self.sample(row) for row in rows]
+
+    def unpack(self, batch: Any) -> Batch:
+        """Splits a sample or a collated batch into inputs and target.
+
+        Raises:
+            DataError: It is neither a pair nor a dict with the target.
+        """
+        if isinstance(batch, Mapping):
+            if self.target_name not in batch:
+                keys = ", ".join(map(str, batch))
+                raise DataError(f"samples have no '{self.target_name}'", where="data.target", expected=f"one of {keys}")
+            inputs = {name: value for name, value in batch.items() if name != self.target_name}
+            return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), batch[self.target_name]
+        if isinstance(batch, (tuple, list)) and len(batch) == 2:
+            return batch[0], batch[1]
+        raise DataError(
+            f"a sample is a {type(batch).__name__}", where="data.train", expected="(inputs, target), or a dict with the target"
+        )
+
+
+class seeded:  # noqa: N801 - used as a function
+    """Context in which Python's, NumPy's and torch's generators are seeded by a key, and put back afterwards."""
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+
+    def __enter__(self) -> None:
+        self.states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+        random.seed(self.key)
+        np.random.seed(self.key % 2**32)  # noqa: NPY002
+        torch.random.default_generator.manual_seed(self.key)
+
+    def __exit__(self, *exc: object) -> None:
+        random.setstate(self.states[0])
+        np.random.set_state(self.states[1])  # noqa: NPY002
+        torch.set_rng_state(self.states[2])
+
+
+def map_inputs(inputs: Inputs, function: Any) -> Inputs:
+    """Applies a function to a tensor, or to each tensor of a dict."""
+    if isinstance(inputs, Tensor):
+        result: Tensor = function(inputs)
+        return result
+    return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def mix(*numbers: int) -> int:
+    """A 63-bit key from several integers, well spread (splitmix64; Steele et al., 2014)."""
+    state = 0
+    for number in numbers:
+        state = (state ^ (number & (2**64 - 1))) + 0x9E3779B97F4A7C15 & (2**64 - 1)
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & (2**64 - 1)
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & (2**64 - 1)
+        state ^= state >> 31
+    return state >> 1

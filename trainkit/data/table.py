@@ -1,0 +1,165 @@
+"""Tables from CSV and Parquet files: columns sorted out by kind, encoded with the vocabularies of the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainkit.data.encoding import TableEncoder
+from trainkit.data.fingerprint import fingerprint_arrays, fingerprint_file
+from trainkit.data.module import DataModule
+from trainkit.data.preprocessing import TableInputs, takes_columns
+from trainkit.data.reading import read_table
+from trainkit.data.readers import TableReader
+from trainkit.data.sources import TensorSource
+from trainkit.data.splits import Splits
+from trainkit.data.targets import TargetColumn
+from trainkit.errors import DataError
+from trainkit.types import DataSpec, Inputs, TargetKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TableData(DataModule):
+    """A table with one target column.
+
+    Numbers, categories, booleans and dates are told apart by their values; columns that identify rows or never change
+    are ignored, which the printed line says. A batch is ``{"numbers": float32 [B, F], "codes": int64 [B, C]}``.
+
+    Args:
+        path: A .csv or .parquet file. Rows are split at random unless ``val_path`` or ``test_path`` fix a part.
+        target: Column to predict.
+        features: Columns to learn from; all others by default.
+        ignore: Columns to leave out.
+        val_path: A file whose rows are the validation part.
+        test_path: A file whose rows are the test part.
+        target_kind: ``class`` or ``number``; told from the values by default.
+        common: Arguments of ``DataModule``; ``name`` is the file's stem by default.
+
+    Raises:
+        DataError: A file, a column or a value that cannot be used.
+    """
+
+    reader: TableReader
+
+    def __init__(
+        self,
+        path: str | Path,
+        target: str,
+        features: Sequence[str] | None = None,
+        ignore: Sequence[str] = (),
+        val_path: str | Path | None = None,
+        test_path: str | Path | None = None,
+        target_kind: TargetKind | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
+        self.path, self.val_path, self.test_path = Path(path), val_path, test_path
+        self.target, self.features = target, features
+        self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        self.target_kind = target_kind
+
+    def read_frames(self) -> list[pd.DataFrame]:
+        """The main table, then those of fixed parts; also sets the fingerprint."""
+        paths = [self.path, *(Path(path) for path in (self.val_path, self.test_path) if path)]
+        frames = [read_table(path) for path in paths]
+        columns = [self.target, *(self.features or ()), "-", *self.ignore]
+        self.fingerprint = fingerprint_arrays(np.array([*map(fingerprint_file, paths), *columns]))
+        return frames
+
+    def load(self) -> int:
+        """Reads the files into one pool."""
+        import pandas as pd
+
+        frames = self.read_frames()
+        main = set(frames[0].columns)
+        for frame, path in zip(frames[1:], [p for p in (self.val_path, self.test_path) if p], strict=True):
+            missing = sorted(main - set(frame.columns) - set(self.ignore))
+            if missing:
+                raise DataError(f"'{path}' lacks the columns {', '.join(missing)}", where="data", expected=f"those of {self.path}")
+        self._sizes = [len(frame) for frame in frames]
+        self._frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+        self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
+        return len(self._frame)
+
+    def strata(self) -> np.ndarray | None:
+        """The classes; None for a number."""
+        return self._strata.encode(self._frame) if self._strata.kind == "class" else None
+
+    def draw_splits(self, num_rows: int) -> Splits:
+        """Rows of ``val_path`` and ``test_path`` are their parts; the rest is drawn from the main table."""
+        if len(self._sizes) == 1:
+            return super().draw_splits(num_rows)
+        return self.fixed_parts(self._sizes, bool(self.val_path), bool(self.test_path))
+
+    def row_numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers in the file that a pool row came from, counted from 0."""
+        starts = np.cumsum([0, *self._sizes])
+        return rows - starts[np.searchsorted(starts, rows, side="right") - 1]
+
+    def prepare(self, train_rows: np.ndarray) -> None:
+        """Fits the encoder on the training rows and encodes all."""
+        kind = self._strata.kind
+        encoder = TableEncoder.fit(
+            self._frame.iloc[train_rows], self.target, self.features, self.ignore, target_kind=kind
+        )
+        self.reader = TableReader(encoder)
+        encoded = encoder.transform(self._frame)
+        self.missing, self.unseen = encoded.missing, encoded.unseen
+        inputs: Inputs = {"numbers": torch.from_numpy(encoded.numbers), "codes": torch.from_numpy(encoded.codes)}
+        target = encoder.encode_target(self._frame)
+        self.source = TensorSource(inputs, torch.from_numpy(target))
+        self.spec = DataSpec(
+            input_kind="table",
+            input_shape=(self._inputs(as_matrix=True).width,),
+            target_kind=encoder.target_kind,
+            class_names=encoder.class_names,
+            feature_names=encoder.feature_names,
+            cardinalities=encoder.cardinalities,
+            num_numbers=len(encoder.number_names) + int(np.sum(encoder.number_missing)),
+            target_name=self.target,
+        )
+
+    def _inputs(self, as_matrix: bool) -> TableInputs:
+        encoder = self.reader.encoder
+        return TableInputs(
+            torch.from_numpy(encoder.number_mean),
+            torch.from_numpy(encoder.number_scale),
+            torch.from_numpy(encoder.number_missing),
+            encoder.cardinalities,
+            torch.tensor(encoder.has_rare, dtype=torch.bool),
+            as_matrix,
+        )
+
+    def input_module(self, net: nn.Module) -> nn.Module:
+        """Scaling, marks of missing numbers, and one-hot categories for nets that take one matrix."""
+        return self._inputs(as_matrix=not takes_columns(net))
+
+    def flat_arrays(self) -> np.ndarray:
+        """The matrix that a net of one matrix gets, float32 [N, D]."""
+        assert isinstance(self.source, TensorSource)
+        assert isinstance(self.source.inputs, dict)
+        with torch.no_grad():
+            matrix = self._inputs(as_matrix=True)(self.source.inputs)
+        return np.asarray(matrix.numpy())
+
+    def describe(self) -> str:
+        """Rows, kinds of columns, missing cells, and what is ignored and why."""
+        encoder = self.reader.encoder
+        counts = f"{len(encoder.category_names)} categories, {len(encoder.number_names)} numbers"
+        parts = [f"{self.path.name} {len(self._frame):,} rows", counts]
+        if self.missing:
+            parts.append(f"{self.missing:,} missing")
+        if encoder.ignored:
+            named = [f"{column} ({why})" for column, why in list(encoder.ignored.items())[:4]]
+            more = len(encoder.ignored) - len(named)
+            parts.append("ignored " + ", ".join(named) + (f" and {more} more" if more else ""))
+        if self.unseen:
+            parts.append(f"{sum(self.unseen.values()):,} cells of unseen categories")
+        return " · ".join(parts)

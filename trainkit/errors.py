@@ -1,0 +1,76 @@
+"""Every error a user can cause: a few lines that say what, where, what was expected, and the nearest valid name.
+
+The command line prints ``str(error)`` and exits with ``error.exit_code``; nothing else in trainkit prints a mistake.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrainkitError(Exception):
+    """A mistake of the user's, not of the program's.
+
+    Args:
+        what: One sentence that names the mistake and the value that caused it.
+        where: The config key, file or argument at fault, for example ``data.target``.
+        expected: What would have been accepted.
+        hint: What to do instead, for example a nearest valid name.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, expected: str | None = None, hint: str | None = None):
+        self.what, self.where, self.expected, self.hint = what, where, expected, hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        named = (("where", self.where), ("expected", self.expected), ("hint", self.hint))
+        return "\n".join([self.what, *(f"  {label:<9}{text}" for label, text in named if text)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.hint)
+
+
+def _rebuild(
+    kind: type[TrainkitError], what: str, where: str | None, expected: str | None, hint: str | None
+) -> TrainkitError:
+    return kind(what, where=where, expected=expected, hint=hint)
+
+
+class ConfigError(TrainkitError):
+    """A config key, group, value or ``_target_`` that cannot be used."""
+
+
+class DataError(TrainkitError):
+    """Data that cannot be read, split or learned from."""
+
+
+class RunError(TrainkitError):
+    """A run directory that cannot be used as asked."""
+
+
+class LaunchError(TrainkitError):
+    """Processes or devices that cannot be had."""
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """The nearest valid name as a question, or None where nothing is near.
+
+    Args:
+        name: What the user wrote.
+        candidates: The valid names.
+
+    Returns:
+        ``"did you mean 'seed'?"`` or None.
+    """
+    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else None
+
+
+def one_of(candidates: Iterable[str], limit: int = 30) -> str:
+    """``"one of a, b, c"``, cut after ``limit`` names."""
+    names = list(candidates)
+    more = f", … ({len(names) - limit} more)" if len(names) > limit else ""
+    return "one of " + ", ".join(names[:limit]) + more

@@ -1,0 +1,12 @@
+"""Plain ``nn.Module``s: nets, and the preprocessing that stands before them. No Lightning here.
+
+A model added here needs one class and one YAML in ``conf/model``; sizes that the data decides (``in_features``,
+``in_channels``, ``num_outputs``, …) are ``???`` in the YAML and filled from the ``DataSpec``.
+"""
+
+from trainkit.models.auto import auto
+from trainkit.models.cnn import CNN
+from trainkit.models.mlp import MLP
+from trainkit.models.network import Network
+
+__all__ = ["CNN", "MLP", "Network", "auto"]

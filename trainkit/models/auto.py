@@ -1,0 +1,21 @@
+"""Which of the shipped nets suits a kind of data; the choice behind ``model=auto``."""
+
+from __future__ import annotations
+
+from trainkit.types import DataSpec
+
+SMALLEST_IMAGE = 6
+
+
+def auto(spec: DataSpec) -> tuple[str, str]:
+    """Chooses a net by the kind of data.
+
+    Args:
+        spec: What is known of the data.
+
+    Returns:
+        Name of a YAML in ``conf/model``, and why it was chosen.
+    """
+    if spec.input_kind == "image" and min(spec.input_shape[1:]) >= SMALLEST_IMAGE:
+        return "cnn", "images"
+    return "mlp", {"table": "table", "vector": "vectors", "image": "tiny images"}.get(spec.input_kind, "flat inputs")

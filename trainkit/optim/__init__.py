@@ -1,0 +1,18 @@
+"""Optimizers and schedules: callables that are built on a module's parameters, and the parameter groups they get."""
+
+from trainkit.optim.groups import parameter_groups
+from trainkit.optim.optimizers import OptimizerFactory, adamw, build_optimizer, sgd
+from trainkit.optim.schedules import SchedulerFactory, WarmupSchedule, build_scheduler, constant, cosine
+
+__all__ = [
+    "OptimizerFactory",
+    "SchedulerFactory",
+    "WarmupSchedule",
+    "adamw",
+    "build_optimizer",
+    "build_scheduler",
+    "constant",
+    "cosine",
+    "parameter_groups",
+    "sgd",
+]

@@ -1,0 +1,43 @@
+"""Parameter groups: weight decay for matrices and kernels, none for norms, biases and embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+    nn.CrossMapLRN2d,
+)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Splits the trainable parameters into those that decay and those that do not.
+
+    Biases, vectors and scalars, and everything in normalisation and embedding layers are left out of weight decay, as
+    is usual (He et al., 2019, https://arxiv.org/abs/1812.01187). A shared parameter is listed once; it does not decay
+    if any of its owners exempts it.
+
+    Args:
+        module: The module whose parameters with ``requires_grad`` are to be optimized.
+
+    Returns:
+        One or two groups for a ``torch.optim.Optimizer``: the first with the optimizer's own weight decay, the second
+        with ``weight_decay`` 0. Groups keep the order of ``module.parameters()``.
+    """
+    exempt: set[int] = set()
+    for owner in module.modules():
+        whole = isinstance(owner, (*_NORMS, *_EMBEDDINGS))
+        exempt |= {id(p) for p in owner.parameters(recurse=False) if whole or p.ndim < 2}
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if id(p) not in exempt]},
+        {"params": [p for p in trainable if id(p) in exempt], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,152 @@
+"""From a config (and objects of the user's own) to the parts of a run; a model takes its sizes from the data."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from torch import nn
+
+from trainkit.config.compose import compose
+from trainkit.config.resolvers import active_spec
+from trainkit.config.targets import resolve_target
+from trainkit.data import DataModule, Splits
+from trainkit.errors import ConfigError, TrainkitError
+from trainkit.models import Network
+from trainkit.models import auto as auto_model
+from trainkit.optim import OptimizerFactory, SchedulerFactory
+from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.tasks import Task
+from trainkit.tasks import auto as auto_task
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python's, NumPy's and torch's generators (those of all devices too)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Splits | None = None) -> Parts:
+    """Sets up the data, chooses what is ``auto``, fills sizes in, and builds the model and the task.
+
+    Args:
+        config: Checked; it is not changed.
+        live: Objects that stand in for sections of the config.
+        splits: Parts drawn by an earlier process of the same run; drawn afresh by default.
+
+    Raises:
+        ConfigError: A component cannot be built.
+        DataError: The data cannot be used.
+    """
+    live = live or LiveObjects()
+    config = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
+    data = live.data or build(config.data, "data", DataModule)
+    data.given_splits = splits
+    data.setup()
+    notes = choose(config, data, live)
+    fill(config, data)
+    seed_everything(config.seed)
+    task = live.task or build(config.task, "task", Task)
+    parts = Parts(config, data, task, live=live, notes=notes)
+    model = live.model if live.model is not None else build(config.model, "model")
+    if isinstance(model, nn.Module):
+        parts.network = Network(model, data.input_module(model))
+        parts.optimizer, parts.scheduler = _optimization(config, live)
+    elif hasattr(model, "fit") and hasattr(model, "predict"):
+        parts.estimator = model
+    else:
+        found = f"the model is a {type(model).__name__}"
+        raise ConfigError(found, where="model", expected="an nn.Module or a scikit-learn estimator")
+    return parts
+
+
+def _optimization(config: DictConfig, live: LiveObjects) -> tuple[OptimizerFactory, SchedulerFactory | None]:
+    optimizer = live.optimizer or build(config.optimizer, "optimizer")
+    scheduler = live.scheduler or (build(config.scheduler, "scheduler") if config.get("scheduler") else None)
+    for name, factory in (("optimizer", optimizer), ("scheduler", scheduler)):
+        if factory is not None and not callable(factory):
+            raise ConfigError(f"the {name} is a {type(factory).__name__}", where=name, expected="add _partial_: true")
+    return optimizer, scheduler
+
+
+def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
+    """Builds a component from its config; a mistake in it is told by its cause alone.
+
+    Args:
+        node: Has a ``_target_``.
+        where: Its config key.
+        kind: What it has to be.
+
+    Raises:
+        ConfigError: It cannot be built, or is something else.
+    """
+    try:
+        built = instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, TrainkitError):
+            raise cause from None
+        if cause is None or isinstance(cause, (TypeError, ValueError, OSError, RuntimeError, KeyError)):
+            what = f"{node.get('_target_', where)} cannot be built: {cause or error}"
+            raise ConfigError(what.splitlines()[0], where=where) from error
+        raise
+    if kind is not None and not isinstance(built, kind):
+        raise ConfigError(f"{where} is a {type(built).__name__}", where=where, expected=f"a {kind.__name__}")
+    return built
+
+
+def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str, str]:
+    """Replaces ``model=auto`` and ``task=auto`` by the YAML they stand for; gives the reasons by section."""
+    notes: dict[str, str] = {}
+    if "model" not in live.sections() and resolve_target(config.model._target_, "model._target_") is auto_model:
+        name, why = auto_model(data.spec)
+        _replace(config, "model", name)
+        notes["model"] = f"{name} (auto: {why})"
+    if "task" not in live.sections() and resolve_target(config.task._target_, "task._target_") is auto_task:
+        _replace(config, "task", auto_task(data.spec))
+        notes["task"] = "auto"
+    return notes
+
+
+def _replace(config: DictConfig, section: str, choice: str) -> None:
+    own = {key: value for key, value in config[section].items_ex(resolve=False) if key not in ("_target_", "spec")}
+    with open_dict(config):
+        config[section] = OmegaConf.merge(compose([f"{section}={choice}"])[section], own)
+
+
+def fill(config: DictConfig, data: DataModule) -> None:
+    """Fills ``???`` and ``${spec:…}`` of the model and the task with what the data decides.
+
+    Raises:
+        ConfigError: A ``???`` that the data says nothing of.
+    """
+    values: dict[str, Any] = data.spec.sizes()
+    target = data.targets("train")
+    if data.spec.target_kind == "class":
+        values["class_counts"] = np.bincount(target, minlength=data.spec.num_classes).tolist()
+    else:
+        values["target_mean"], values["target_scale"] = float(target.mean()), float(target.std()) or 1.0
+    with active_spec(values):
+        for section in ("model", "task"):
+            node = config.get(section)
+            if isinstance(node, DictConfig) and "_target_" in node:
+                _fill(node, section, values)
+                config[section] = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
+
+
+def _fill(node: DictConfig | ListConfig, path: str, values: dict[str, Any]) -> None:
+    keys = list(node) if isinstance(node, DictConfig) else range(len(node))
+    for key in keys:
+        inner = f"{path}.{key}"
+        if OmegaConf.is_missing(node, key):
+            if key not in values:
+                raise ConfigError(f"{inner} is not given, and the data does not decide it", where=inner)
+            node[key] = values[str(key)]
+        elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], (DictConfig, ListConfig)):
+            _fill(node[key], inner, values)

@@ -1,0 +1,134 @@
+"""Checks that are made once the parts are built and before anything is trained or written."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from trainkit.data.sources import DatasetSource, map_inputs
+from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, one_of
+from trainkit.runs.parts import Parts
+from trainkit.types import Inputs
+
+
+@dataclass(frozen=True)
+class DryBatch:
+    """What one batch showed.
+
+    Attributes:
+        loss: Mean loss of the untrained net.
+        chance: Loss of a net that knows nothing.
+    """
+
+    loss: float
+    chance: float
+
+
+def monitored(parts: Parts) -> tuple[str | None, str]:
+    """Name and direction of the value that chooses the best epoch; no name where there is no validation part.
+
+    Raises:
+        ConfigError: Nobody logs a value of that name.
+    """
+    trainer, names = parts.config.trainer, parts.task.metric_names()
+    name = trainer.monitor or f"val/{parts.task.monitor}"
+    has_val = len(parts.data.splits.val) > 0
+    if not has_val:
+        names = [n for n in names if not n.startswith("val/")]
+        if trainer.monitor is None:
+            return None, parts.task.mode
+    if name not in names:
+        note = "" if has_val else "; there is no validation part"
+        raise ConfigError(
+            f"nobody logs '{name}'{note}", where="trainer.monitor", expected=one_of(names), hint=did_you_mean(name, names)
+        )
+    if trainer.mode:
+        return name, str(trainer.mode)
+    if name.rpartition("/")[2] == parts.task.monitor:
+        return name, parts.task.mode
+    return name, "min" if name.rpartition("/")[2] in ("loss", "rmse", "mae") else "max"
+
+
+def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
+    """Raises ConfigError for callbacks that watch a value nobody logs, or that cannot work here."""
+    names = parts.task.metric_names() + ["lr", "grad_norm", "train/samples_per_second"]
+    refused = {
+        "StochasticWeightAveraging": "its pass for BatchNorm would train the model",
+        "WeightAveraging": "it would average once per execution instead of once per step",
+        "GradientAccumulationScheduler": "use trainer.accumulate",
+    }
+    for callback in callbacks:
+        kind = type(callback).__name__
+        if kind in refused:
+            raise ConfigError(f"{kind} cannot work here: {refused[kind]}", where="callbacks")
+        name = getattr(callback, "monitor", None)
+        if isinstance(name, str) and name not in names:
+            where = f"callbacks, {kind}.monitor"
+            raise ConfigError(f"nobody logs '{name}'", where=where, expected=one_of(names), hint=did_you_mean(name, names))
+
+
+def check_batches(parts: Parts) -> None:
+    """Raises DataError where BatchNorm would get a single sample."""
+    data, trainer = parts.data, parts.config.trainer
+    last = len(data.splits.train) % data.batch_size
+    smallest = (last if last and not data.drop_last else data.batch_size) // (trainer.devices * trainer.accumulate)
+    if not data.steps_per_epoch():
+        raise DataError(
+            f"{len(data.splits.train)} training samples make no whole batch of {data.batch_size}", where="data.batch_size"
+        )
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    if smallest <= 1 and any(isinstance(m, batch_norm) for m in parts.network.modules() if parts.network):  # type: ignore[union-attr]
+        raise DataError(
+            "BatchNorm would get a micro-batch of one sample",
+            where="data.batch_size",
+            expected="larger micro-batches",
+            hint="data.drop_last=true, or another data.batch_size",
+        )
+
+
+def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
+    """Sends one training batch through a copy of the net, forward and backward; random generators stay as they are.
+
+    Raises:
+        ConfigError: The net does not take the inputs, or its outputs do not fit the target.
+    """
+    assert parts.network is not None
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
+        network = copy.deepcopy(parts.network).to(device).train()
+        rows = parts.data.rows("train")[: min(parts.data.batch_size, 256)]
+        inputs, target = parts.data.source.fetch(rows, 0)
+        inputs, target = map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
+        task = copy.deepcopy(parts.task).to(device)
+        try:
+            outputs = network(inputs)
+        except TrainkitError:
+            raise
+        except Exception as error:
+            raise _forward_error(parts, inputs, error) from error
+        if not isinstance(outputs, Tensor):
+            raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
+        task.check(outputs, target)
+        loss_sum, weight = task.loss(outputs, target)
+        if loss_sum.requires_grad:
+            loss_sum.backward()
+        loss = float(loss_sum.detach() / weight)
+    if loss != loss:
+        raise ConfigError("the first loss is nan", where="model")
+    return DryBatch(loss, parts.task.chance())
+
+
+def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigError:
+    assert parts.network is not None
+    named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
+    shapes = ", ".join(f"{name} {str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in named.items())
+    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    is_table = parts.data.spec.input_kind == "table" and not isinstance(parts.data.source, DatasetSource)
+    return ConfigError(
+        f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {cause}",
+        where="model",
+        expected=f"a net for {shapes}" + (f", which reach it as one matrix [B, {parts.data.spec.input_shape[0]}]" * is_table),
+    )

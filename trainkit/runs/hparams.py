@@ -1,0 +1,40 @@
+"""TensorBoard's HParams tab: a run's settings with its final metrics, in the event files of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from trainkit.rundir import RunDirectory
+from trainkit.runs.parts import Parts
+from trainkit.runs.result import Result
+
+SECTIONS = ("seed", "data", "model", "task", "optimizer", "scheduler", "trainer")
+
+
+def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
+    """Writes the run's settings and final metrics, where it keeps TensorBoard events."""
+    if not any(run.path.glob("events.out.tfevents.*")):
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    config: Any = OmegaConf.to_container(parts.config, resolve=True)
+    settings = {key: value for section in SECTIONS for key, value in flat(config.get(section), section)}
+    metrics = {f"hp/test_{name}": estimate.value for name, estimate in result.test.items()}
+    if result.objective is not None:
+        metrics["hp/objective"] = result.objective
+    writer = SummaryWriter(str(run.path))
+    writer.add_hparams(settings, {k: v for k, v in metrics.items() if not math.isnan(v)}, run_name=".")
+    writer.close()
+
+
+def flat(value: Any, prefix: str) -> Iterator[tuple[str, bool | int | float | str]]:
+    """Dotted keys and plain values of a nested config."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flat(inner, prefix if key == "_target_" else f"{prefix}.{key}")
+    elif value is not None:
+        yield prefix, value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,173 @@
+"""Objects of a script as config: what can be imported again becomes a ``_target_``, the rest is recorded by name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from trainkit.config.targets import resolve_target
+from trainkit.data import DataModule, DatasetData
+from trainkit.errors import ConfigError, DataError
+from trainkit.runs.parts import LiveObjects
+from trainkit.runs.provenance import source_of
+from trainkit.tasks import Task
+
+
+def as_node(thing: Any, partial: bool = False) -> dict[str, Any] | None:
+    """A class, function or ``functools.partial`` as a config node, if another process can import it.
+
+    Args:
+        thing: What the user gave.
+        partial: Whether the node is to give a callable instead of calling it.
+
+    Returns:
+        A node with ``_target_``, or None where it has to stay an object.
+    """
+    target, args, keywords = thing, (), {}
+    if isinstance(thing, functools.partial):
+        target, args, keywords = thing.func, thing.args, dict(thing.keywords)
+    if not (inspect.isclass(target) or inspect.isroutine(target)) or not _is_importable(target):
+        return None
+    if not all(_is_plain(value) for value in [*args, *keywords.values()]):
+        return None
+    node: dict[str, Any] = {"_target_": f"{target.__module__}.{target.__qualname__}"}
+    node |= {"_partial_": True} if partial else {}
+    node |= {"_args_": list(args)} if args else {}
+    return node | {name: list(value) if isinstance(value, tuple) else value for name, value in keywords.items()}
+
+
+def _is_importable(target: Any) -> bool:
+    module = getattr(target, "__module__", None)
+    if module in (None, "__main__", "__mp_main__", "builtins") or "<" in getattr(target, "__qualname__", "<"):
+        return False
+    try:
+        return resolve_target(f"{module}.{target.__qualname__}") is target
+    except ConfigError:
+        return False
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def record(thing: Any) -> dict[str, Any]:
+    """What a config says of an object that cannot be imported again: its class, file and source."""
+    kind = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
+    if isinstance(thing, functools.partial):
+        kind = thing.func
+    return {"live": f"{kind.__module__}.{kind.__qualname__}", **source_of(kind)}
+
+
+def put_objects(
+    config: DictConfig,
+    *,
+    model: Any,
+    datasets: Mapping[str, Any],
+    data: DataModule | None,
+    task: Any,
+    optimizer: Any,
+    scheduler: Any,
+) -> LiveObjects:
+    """Puts what the user gave into the config, or beside it.
+
+    Args:
+        config: Changed in place.
+        model: A net, or a class or partial of one.
+        datasets: ``train``, ``val`` and ``test``, those that were given.
+        data: A data module.
+        task: A task, or a class or partial of one.
+        optimizer: A callable that takes parameter groups.
+        scheduler: A callable that takes an optimizer.
+
+    Returns:
+        The objects that stay objects.
+
+    Raises:
+        ConfigError: Something is not what it is given as.
+    """
+    live = LiveObjects()
+    with open_dict(config):
+        if model is not None:
+            _expect(model, nn.Module, "model", "an nn.Module, or a class or functools.partial that gives one")
+            live.model = _put(config, "model", model, nn.Module)
+        if task is not None:
+            _expect(task, Task, "task", "a name, a Task, or a class or functools.partial that gives one")
+            live.task = _put(config, "task", task, Task)
+        for name, factory in (("optimizer", optimizer), ("scheduler", scheduler)):
+            if factory is None:
+                continue
+            if not callable(factory) or isinstance(factory, (torch.optim.Optimizer, nn.Module)):
+                example = "tk.adamw(lr=3e-4)" if name == "optimizer" else "tk.cosine()"
+                what = f"the {name} is a {type(factory).__name__}"
+                raise ConfigError(what, where=name, expected=f"a callable that builds one, such as {example}")
+            node = as_node(factory, partial=True)
+            config[name] = node or record(factory)
+            setattr(live, name, None if node else factory)
+        if data is not None:
+            _expect(data, DataModule, "data", "a trainkit.DataModule")
+            live.data = data
+            config.data = record(data) | {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+        elif datasets:
+            live.data = _put_datasets(config, datasets)
+    return live
+
+
+def _expect(thing: Any, kind: type, where: str, expected: str) -> None:
+    if not isinstance(thing, kind) and not callable(thing):
+        raise ConfigError(f"the {where} is a {type(thing).__name__}", where=where, expected=expected)
+
+
+def _put(config: DictConfig, section: str, thing: Any, kind: type) -> Any:
+    if isinstance(thing, kind):
+        config[section] = record(thing)
+        return thing
+    node = as_node(thing)
+    if node is not None:
+        config[section] = node
+        return None
+    built = thing()
+    _expect_built(built, kind, section)
+    config[section] = record(built)
+    return built
+
+
+def _expect_built(built: Any, kind: type, section: str) -> None:
+    if not isinstance(built, kind):
+        what = f"the {section} gives a {type(built).__name__}"
+        raise ConfigError(what, where=section, expected=f"a {kind.__name__}")
+
+
+def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule | None:
+    if "train" not in datasets:
+        raise DataError("there is no training data", where="train", expected="a map-style Dataset")
+    for name, given in datasets.items():
+        if isinstance(given, DataLoader):
+            hint = f"give {name}=loader.dataset and batch_size={given.batch_size}"
+            raise DataError(f"{name} is a DataLoader", where=name, expected="a map-style Dataset", hint=hint)
+        if not (callable(given) or hasattr(given, "__getitem__")):
+            raise DataError(f"{name} is a {type(given).__name__}", where=name, expected="a map-style Dataset")
+    nodes = {name: as_node(given) for name, given in datasets.items()}
+    if all(nodes.values()):
+        for name, node in nodes.items():
+            config.data[name] = node
+        return None
+    settings: Any = OmegaConf.to_container(config.data, resolve=False)
+    for name in ("_target_", "train", "val", "test"):
+        settings.pop(name, None)
+    made: dict[str, Dataset[Any]] = {
+        name: given() if isinstance(given, functools.partial) or inspect.isclass(given) else given
+        for name, given in datasets.items()
+    }
+    config.data = record(made["train"]) | settings
+    return DatasetData(**made, **settings)

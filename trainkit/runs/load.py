@@ -1,0 +1,232 @@
+"""A run directory gives back its model, data and config, with nothing repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from trainkit.config.targets import judge_config
+from trainkit.data import DataModule, Splits
+from trainkit.data.preprocessing import build_inputs
+from trainkit.data.readers import TableReader
+from trainkit.data.sources import DatasetSource
+from trainkit.errors import DataError, RunError
+from trainkit.models import Network
+from trainkit.rundir import RunDirectory
+from trainkit.runs.build import build
+from trainkit.runs.classical import load_estimator
+from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
+from trainkit.runs.result import Result
+from trainkit.runs.score import predictions_frame
+from trainkit.runs.weights import SavedModel, load_weights
+from trainkit.tasks import Task
+from trainkit.types import DataSpec, Inputs, Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch.utils.data import Dataset
+
+
+class Run:
+    """A run, loaded.
+
+    Attributes:
+        directory: Its files.
+        config: The config it was trained with, every size filled in.
+        spec: What the model knows of the data.
+        model: The net behind its preprocessing, in evaluation mode: raw inputs go in. None for a classical model.
+        estimator: The scikit-learn estimator of a classical model, else None.
+        task: Its task.
+        result: What it came to.
+    """
+
+    def __init__(self, directory: RunDirectory, config: DictConfig, saved: SavedModel, task: Task) -> None:
+        self.directory, self.config, self.task = directory, config, task
+        self.spec: DataSpec = saved.spec
+        self.saved = saved
+        self.model: Network | None = None
+        self.estimator: Any = None
+        self.result = Result.load(directory) if directory.result.is_file() else None
+        self._data: DataModule | None = None
+        self._predictor: Predictor | None = None
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.directory.path
+
+    @property
+    def predictor(self) -> Predictor:
+        """Predicts rows in padded batches of the size that the run was scored with."""
+        assert self._predictor is not None
+        return self._predictor
+
+    @property
+    def data(self) -> DataModule:
+        """The data, set up with the run's own splits.
+
+        Raises:
+            DataError: It is not there any more, or was given in Python.
+        """
+        if self._data is None:
+            if "_target_" not in self.config.data:
+                raise DataError("the data of this run was given in Python", where="data", hint="load_run(RUN, data=…)")
+            data: DataModule = build(self.config.data, "data", DataModule)
+            self._set_data(data)
+        assert self._data is not None
+        return self._data
+
+    def _set_data(self, data: DataModule) -> None:
+        data.given_splits = Splits.load(self.directory.splits)
+        data.setup()
+        self._data = data
+
+    def predict(self, source: str | Path | pd.DataFrame | np.ndarray | Tensor | Dataset[Any]) -> pd.DataFrame:
+        """Predicts new samples.
+
+        Args:
+            source: A file (.csv, .parquet; .npy, .npz for arrays), a DataFrame, an array or tensor [N, ...], or a
+                map-style ``Dataset``. The target may be missing.
+
+        Returns:
+            A row per sample: ``row``, ``prediction``, and ``p_<class>`` for classes.
+
+        Raises:
+            DataError: It is not what the model was trained on.
+        """
+        return self.predict_inputs(self.read(source)[0])
+
+    def predict_inputs(self, inputs: Inputs) -> pd.DataFrame:
+        """Predictions of inputs that ``read`` gave, as ``predict`` gives them."""
+        predicted = self.predictor.predict_inputs(inputs)
+        is_class = self.spec.target_kind == "class"
+        made = Predictions(
+            np.arange(len(predicted)),
+            None,
+            predicted if is_class else None,
+            None if is_class else predicted,
+            self.spec.class_names,
+        )
+        return predictions_frame({"new": made}).drop(columns="split")
+
+    def read(self, source: Any) -> tuple[Inputs, dict[str, int]]:
+        """Inputs of new samples, and unseen values by column."""
+        if isinstance(source, (str, Path)):
+            return self.saved.reader.read(Path(source))
+        if isinstance(source, np.ndarray):
+            source = torch.from_numpy(source)
+        if isinstance(source, Tensor):
+            if self.spec.input_shape and tuple(source.shape[1:]) != self.spec.input_shape:
+                expected = ["N", *map(str, self.spec.input_shape)]
+                raise DataError(f"inputs of shape {list(source.shape)}", expected=f"[{', '.join(expected)}]")
+            return source, {}
+        if isinstance(self.saved.reader, TableReader) and hasattr(source, "columns"):
+            return self.saved.reader.encode(source)
+        if hasattr(source, "__getitem__") and hasattr(source, "__len__") and len(source):
+            pool = DatasetSource([source], self.config.data.get("target") or "target")
+            return pool.fetch(torch.arange(len(source)), 0)[0], {}
+        raise DataError(f"cannot predict a {type(source).__name__}", expected="a file, a DataFrame, an array or a Dataset")
+
+
+def load_run(
+    run: str | Path,
+    *,
+    model: nn.Module | None = None,
+    data: DataModule | None = None,
+    task: Task | None = None,
+    trust: Sequence[str] = (),
+) -> Run:
+    """Loads a run: its model with the weights to use, its config, and on demand its data.
+
+    Nothing is unpickled, and only classes of trainkit, torch, torchvision, lightning and scikit-learn are built unless
+    you trust more.
+
+    Args:
+        run: The run's directory.
+        model: The net, where it was given in Python as an object; gets the run's weights.
+        data: The data module, likewise.
+        task: The task, likewise.
+        trust: Packages of yours whose classes the config may name.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: The directory holds no finished run, or a damaged one.
+        ConfigError: The config names code that is not trusted.
+    """
+    directory = RunDirectory.open(run)
+    config = load_config(directory)
+    given = {"model": model, "data": data, "task": task}
+    judged = {name: node for name, node in config.items() if given.get(str(name)) is None}
+    judge_config({name: judged[name] for name in ("data", "model", "task") if name in judged}, trust)
+    saved = load_weights(directory)
+    task = task if task is not None else _built(config, "task", Task)
+    _load(task, "task.", saved.state)
+    loaded = Run(directory, config, saved, task)
+    if data is not None:
+        loaded._set_data(data)
+    batch_size = int(config.data.get("eval_batch_size") or 256)
+    inputs = nn.Identity() if saved.inputs["kind"] == "identity" else build_inputs(saved.inputs)
+    if directory.classical_model.is_file():
+        _load(inputs, "inputs.", saved.state)
+        loaded.estimator = load_estimator(directory)
+        loaded._predictor = ClassicalPredictor(inputs, loaded.estimator, saved.spec, batch_size)
+        return loaded
+    network = Network(model if model is not None else _built(config, "model", nn.Module), inputs)
+    _load(network.inputs, "inputs.", saved.state)
+    _load(network.net, "net.", saved.state)
+    loaded.model = network.eval()
+    loaded._predictor = NetPredictor(network, task, saved.spec, batch_size)
+    return loaded
+
+
+def load_best(directory: RunDirectory, network: Network, task: Task) -> None:
+    """Puts the run's weights to use into a network and task built already."""
+    saved = load_weights(directory)
+    _load(network.inputs, "inputs.", saved.state)
+    _load(network.net, "net.", saved.state)
+    _load(task, "task.", saved.state)
+
+
+def load_config(directory: RunDirectory) -> DictConfig:
+    """The config a run was trained with.
+
+    Raises:
+        RunError: It is no YAML mapping.
+    """
+    try:
+        config = OmegaConf.load(directory.config)
+    except Exception as error:
+        raise RunError(f"'{directory.config}' cannot be read: {error}".splitlines()[0], where="RUN") from error
+    if not isinstance(config, DictConfig):
+        raise RunError(f"'{directory.config}' is no mapping", where="RUN")
+    return config
+
+
+def _built(config: DictConfig, section: str, kind: type) -> Any:
+    node = config.get(section)
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        name = node.get("live") if isinstance(node, DictConfig) else None
+        raise RunError(
+            f"the {section} of this run was given in Python as an object" + (f" ({name})" if name else ""),
+            where="RUN",
+            hint=f"load_run(RUN, {section}=…) with an object of the same shape",
+        )
+    return build(node, section, kind)
+
+
+def _load(module: nn.Module, prefix: str, state: dict[str, Tensor]) -> None:
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[1:3])
+        name = type(module).__name__
+        raise RunError(f"the saved weights do not fit {name}: {reason}", where="model.safetensors") from error

@@ -1,0 +1,125 @@
+"""What a run says of itself: one short line per stage."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+import numpy as np
+
+from trainkit.runs.check import DryBatch, monitored
+from trainkit.runs.devices import Devices
+from trainkit.runs.parts import Parts
+from trainkit.runs.result import Result
+from trainkit.runs.schedule import RunSchedule
+from trainkit.types import Estimate
+
+ARROWS = {"max": "↑", "min": "↓"}
+METRICS_SHOWN = 3
+
+
+class Narrator:
+    """Prints lines of a label and a text.
+
+    Args:
+        stream: Where to; standard output by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+
+    def say(self, label: str, text: str) -> None:
+        """Prints one line."""
+        print(f"{label:<6} {text}", file=self.stream, flush=True)
+
+
+def split_line(parts: Parts) -> str:
+    """Sizes of the parts and how they were drawn."""
+    splits, data = parts.data.splits, parts.data
+    sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
+    how = "stratified, " if data.stratify and data.spec.target_kind == "class" else ""
+    return f"{sizes} · {how}split seed {data.split_seed}"
+
+
+def task_line(parts: Parts) -> str:
+    """The task, what is rare, and what is watched."""
+    spec, target = parts.data.spec, parts.data.targets("train")
+    auto = " (auto)" if parts.notes.get("task") else ""
+    if spec.target_kind == "number":
+        about = f"regression{auto} · {spec.target_name} {target.mean():.4g} ± {target.std():.4g}"
+    elif spec.num_classes == 2:
+        share = np.mean(target == 1)
+        about = f"binary{auto} · {100 * share:.1f} % {spec.class_names[1]}"
+    else:
+        counts = np.bincount(target, minlength=spec.num_classes)
+        rare = int(counts.argmin())
+        about = f"{spec.num_classes} classes{auto} · rarest {spec.class_names[rare]} {100 * counts[rare] / counts.sum():.1f} %"
+    if parts.network is None:
+        return about
+    name, mode = monitored(parts)
+    return f"{about} · " + (f"monitor {name} {ARROWS[mode]}" if name else "no validation part")
+
+
+def model_line(parts: Parts) -> str:
+    """The model, why it was chosen, and its size."""
+    if parts.network is None:
+        return f"{type(parts.estimator).__name__} (scikit-learn)"
+    count = sum(p.numel() for p in parts.network.net.parameters() if p.requires_grad)
+    name = parts.notes.get("model") or type(parts.network.net).__name__
+    return f"{name} · {count:,} parameters"
+
+
+def plan_line(parts: Parts, schedule: RunSchedule, devices: Devices) -> str:
+    """Steps, how a batch is split, optimizer and schedule, precision and devices."""
+    trainer, size = parts.config.trainer, parts.data.batch_size
+    whole = schedule.epochs == int(schedule.epochs)
+    epochs = f"{int(schedule.epochs) if whole else round(schedule.epochs, 2)} epoch" + "s" * (schedule.epochs != 1)
+    pieces = [f"{devices.count} processes"] * (devices.count > 1) + [f"{trainer.accumulate} micro-batches"] * (
+        trainer.accumulate > 1
+    )
+    split = f" ({size} = {' × '.join([*pieces, f'{size / devices.count / trainer.accumulate:g}'])})" if pieces else ""
+    steps = f"{epochs} = {schedule.total_steps:,} steps × {size}{split}"
+    return f"{steps} · {_optimization(parts)} · {trainer.precision} · {devices.describe()}"
+
+
+def _optimization(parts: Parts) -> str:
+    config = parts.config
+    optimizer = config.optimizer if "_target_" in config.optimizer else {}
+    target = str(optimizer.get("_target_", "")).rpartition(".")[2] or "own optimizer"
+    text = target.lower() + (f" {optimizer['lr']:g}" if isinstance(optimizer.get("lr"), (int, float)) else "")
+    scheduler = config.get("scheduler") or {}
+    if parts.scheduler is not None:
+        text += " " + (str(scheduler.get("_target_", "")).rpartition(".")[2] or "own schedule")
+        warmup = scheduler.get("warmup")
+        if warmup:
+            steps = run_warmup(warmup, parts)
+            text += f", warm-up {steps:,}"
+    return text
+
+
+def run_warmup(warmup: float, parts: Parts) -> int:
+    """Warm-up in optimizer steps."""
+    from trainkit.runs.schedule import run_schedule
+
+    return round(warmup * run_schedule(parts).total_steps) if isinstance(warmup, float) else int(warmup)
+
+
+def check_line(dry: DryBatch) -> str:
+    """What the dry batch showed."""
+    return f"dry batch ok · first loss {dry.loss:.2f} (chance {dry.chance:.2f})"
+
+
+def metrics_text(metrics: Mapping[str, Estimate]) -> str:
+    """The first few metrics with intervals, and the rows they come from."""
+    if not metrics:
+        return "no test part"
+    shown = [f"{name.replace('_', ' ')} {estimate}" for name, estimate in list(metrics.items())[:METRICS_SHOWN]]
+    return " · ".join([*shown, f"n {next(iter(metrics.values())).n:,}"])
+
+
+def baseline_text(result: Result) -> str:
+    """The baseline's headline, and how the model compares."""
+    bar = result.baseline
+    comparison = bar["comparison"]
+    return f"{bar['name']} {bar['metrics'][comparison['metric']]['value']:.3f}: {comparison['text']}"

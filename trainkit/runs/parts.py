@@ -1,0 +1,71 @@
+"""What a run is made of: objects given in Python, and the objects built from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import DictConfig
+from torch import nn
+
+from trainkit.data import DataModule
+from trainkit.models import Network
+from trainkit.optim import OptimizerFactory, SchedulerFactory
+from trainkit.tasks import Task
+
+
+@dataclass
+class LiveObjects:
+    """Objects that a script handed to ``fit``; each stands in for a section of the config.
+
+    Attributes:
+        model: A net.
+        data: A data module.
+        task: A task.
+        optimizer: Takes parameter groups, gives an optimizer.
+        scheduler: Takes an optimizer, gives a scheduler.
+        callbacks: Lightning callbacks beside those of the config.
+        loggers: Lightning loggers beside those of the config.
+    """
+
+    model: nn.Module | None = None
+    data: DataModule | None = None
+    task: Task | None = None
+    optimizer: OptimizerFactory | None = None
+    scheduler: SchedulerFactory | None = None
+    callbacks: Sequence[Callback] = ()
+    loggers: Sequence[Logger] = ()
+
+    def sections(self) -> set[str]:
+        """Names of the config's sections that are replaced."""
+        return {name for name in ("model", "data", "task", "optimizer", "scheduler") if getattr(self, name) is not None}
+
+
+@dataclass
+class Parts:
+    """Everything a run is built of.
+
+    Attributes:
+        config: The config with every size filled in.
+        data: Set up.
+        task: What is learned.
+        network: The net behind its preprocessing; None for a classical model.
+        estimator: A scikit-learn estimator; None for a net.
+        optimizer: Takes parameter groups.
+        scheduler: Takes the optimizer; None for none.
+        live: Objects that a script handed over.
+        notes: Lines to tell the user, such as why a model was chosen.
+    """
+
+    config: DictConfig
+    data: DataModule
+    task: Task
+    network: Network | None = None
+    estimator: Any = None
+    optimizer: OptimizerFactory | None = None
+    scheduler: SchedulerFactory | None = None
+    live: LiveObjects = field(default_factory=LiveObjects)
+    notes: dict[str, str] = field(default_factory=dict)

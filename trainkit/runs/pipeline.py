@@ -1,0 +1,254 @@
+"""One run from config to result: prepare, check, train, score, compare, report. The last file written says it is done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from trainkit.config.check import check_config
+from trainkit.config.targets import judge_config
+from trainkit.data import Splits
+from trainkit.errors import TrainkitError
+from trainkit.rundir import RunDirectory, read_json
+from trainkit.runs import narrate
+from trainkit.runs.build import build_parts
+from trainkit.runs.check import check_batches, dry_batch, monitored
+from trainkit.runs.classical import check_classical, preprocessing, train_classical
+from trainkit.runs.devices import Devices, find_devices
+from trainkit.runs.directory import begin, continued_config
+from trainkit.runs.hparams import log_hparams
+from trainkit.runs.launch import train_in_processes
+from trainkit.runs.load import load_best
+from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
+from trainkit.runs.provenance import exactness
+from trainkit.runs.result import Result
+from trainkit.runs.schedule import run_schedule
+from trainkit.runs.score import PART_NAMES, baseline, estimate_json, save_predictions, score_parts
+from trainkit.runs.train import TrainOutcome, build_callbacks, train
+from trainkit.training import usable_checkpoint
+from trainkit.types import Predictions
+
+Reporter = Callable[[RunDirectory, Result, Parts, dict[str, Predictions]], None]
+"""Writes the reports of a finished run."""
+
+
+@dataclass
+class Run:
+    """A run under way."""
+
+    parts: Parts
+    devices: Devices
+    report: Reporter
+    narrator: narrate.Narrator = field(default_factory=narrate.Narrator)
+    checkpoint: Path | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+
+def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str], report: Reporter) -> Result:
+    """A new run.
+
+    Args:
+        config: Composed.
+        live: Objects of a script that stand in for sections of it.
+        overrides: As the user wrote them, to be kept with the run.
+        report: Writes the reports.
+
+    Raises:
+        TrainkitError: A mistake of the user's, found before anything is written.
+    """
+    run = prepare(config, live, None, report)
+    directory = begin(run.parts, run.devices, overrides)
+    run.narrator.say("run", f"{directory.path}  (Ctrl-C saves; run.dir={directory.path} continues)")
+    return finish(run, directory)
+
+
+def continue_run(
+    directory: RunDirectory, config: DictConfig, live: LiveObjects, overrides: Sequence[str], report: Reporter
+) -> Result:
+    """Goes on with a run begun earlier; a finished one is left as it is.
+
+    Raises:
+        ConfigError: An override differs from the run's own config, or the config names code that is not trusted.
+        DataError: The data has changed since.
+        RunError: Every checkpoint is broken.
+    """
+    directory = RunDirectory.open(directory.path)
+    narrator = narrate.Narrator()
+    stored = continued_config(directory, config, overrides)
+    if directory.status() == "completed":
+        result = Result.load(directory)
+        narrator.say("run", f"{directory.path} is finished; nothing to do")
+        narrator.say("test", narrate.metrics_text(result.test))
+        return result
+    judge_config({name: node for name, node in stored.items() if name not in live.sections()}, config.run.trust)
+    for section in live.sections():
+        stored[section] = config[section]
+    checkpoint, broken = usable_checkpoint(directory)
+    run = prepare(stored, live, Splits.load(directory.splits), report)
+    was = read_json(directory.environment)["data_fingerprint"]
+    if run.parts.data.fingerprint != was:
+        raise TrainkitError(
+            "the data has changed since this run began", where=str(directory.path), hint="start a new run"
+        )
+    for sentence in broken:
+        narrator.say("broken", f"{sentence}; the one before it is used")
+    run.checkpoint = checkpoint
+    at = f"from {checkpoint.name}" if checkpoint else "from the start: no checkpoint was written yet"
+    narrator.say("run", f"{directory.path} continues {at}")
+    return finish(run, directory)
+
+
+def prepare(config: DictConfig, live: LiveObjects, splits: Splits | None, report: Reporter) -> Run:
+    """Checks the config, builds everything, and tries one batch; writes nothing."""
+    parts = build_parts(check_config(config, live.sections()), live, splits)
+    devices = find_devices(parts.config)
+    narrator = narrate.Narrator()
+    run = Run(parts, devices, report, narrator)
+    if parts.network is None:
+        check_classical(parts)
+        _say_head(run)
+        return run
+    monitored(parts)
+    build_callbacks(parts)
+    check_batches(parts)
+    dry = dry_batch(parts, devices.torch_device)
+    _say_head(run)
+    schedule = run_schedule(parts)
+    narrator.say("plan", narrate.plan_line(parts, schedule, devices))
+    if schedule.notice:
+        narrator.say("note", schedule.notice)
+    narrator.say("check", narrate.check_line(dry))
+    return run
+
+
+def _say_head(run: Run) -> None:
+    run.narrator.say("data", run.parts.data.describe())
+    run.narrator.say("split", narrate.split_line(run.parts))
+    run.narrator.say("task", narrate.task_line(run.parts))
+    run.narrator.say("model", narrate.model_line(run.parts))
+
+
+def finish(run: Run, directory: RunDirectory) -> Result:
+    """Trains, scores, compares and reports; a failure is recorded before it is raised."""
+    try:
+        outcome = _train(run, directory)
+        if outcome.interrupted:
+            _record(run, directory, outcome, "interrupted").save()
+            run.narrator.say("stop", f"saved at step {outcome.steps:,} · trainkit fit run.dir={directory.path} continues")
+            _stop(outcome.interrupted)
+        return _score(run, directory, outcome)
+    except Exception as error:
+        facts = {"seed": run.parts.config.seed, "split_seed": run.parts.data.split_seed}
+        directory.error.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+        Result("failed", directory.path, facts=facts, error=f"{type(error).__name__}: {error}").save()
+        raise
+
+
+def _stop(signum: int) -> None:
+    if signum == 2:
+        raise KeyboardInterrupt
+    sys.exit(128 + signum)
+
+
+def _train(run: Run, directory: RunDirectory) -> TrainOutcome:
+    parts = run.parts
+    if parts.network is None:
+        outcome = train_classical(parts, directory)
+    elif run.devices.count > 1:
+        outcome = train_in_processes(parts, directory, run.devices)
+    else:
+        outcome = train(parts, directory, run.devices, run.checkpoint)
+    if not outcome.interrupted:
+        run.narrator.say("train", outcome.line)
+        if "fit" in parts.notes:
+            run.narrator.say("note", parts.notes["fit"])
+    return outcome
+
+
+def _predictor(run: Run, directory: RunDirectory) -> Predictor:
+    parts = run.parts
+    size = parts.data.eval_batch_size
+    if parts.network is None:
+        return ClassicalPredictor(preprocessing(parts.data), parts.estimator, parts.data.spec, size)
+    load_best(directory, parts.network, parts.task)
+    return NetPredictor(parts.network, parts.task, parts.data.spec, size, run.devices.torch_device)
+
+
+def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
+    parts, data = run.parts, run.parts.data
+    threads = torch.get_num_threads()
+    predictor = _predictor(run, directory)
+    made = {
+        PART_NAMES[part]: predictor.predict_part(data, part)  # type: ignore[arg-type]
+        for part in ("val", "test")
+        if len(getattr(data.splits, part))
+    }
+    save_predictions(directory, made)
+    metrics = score_parts(made, parts.config.evaluation)
+    result = _record(run, directory, outcome, "completed", metrics)
+    run.narrator.say("test", narrate.metrics_text(result.test))
+    if parts.config.evaluation.baseline and "test" in made:
+        name, bar, difference = baseline(parts, made["test"])
+        scored = score_parts({"bar": bar}, parts.config.evaluation)["bar"]
+        comparison = {"metric": difference.metric, **estimate_json(difference.difference)}
+        comparison |= {"better": difference.better, "text": str(difference)}
+        plain = {metric: estimate_json(value) for metric, value in scored.items()}
+        result = replace(result, baseline={"name": name, "metrics": plain, "comparison": comparison})
+        run.narrator.say("bar", narrate.baseline_text(result))
+    torch.set_num_threads(threads)
+    log_hparams(parts, directory, result)
+    run.report(directory, result, parts, made)
+    result.save()
+    run.narrator.say("next", f"trainkit evaluate {directory.path} · tensorboard --logdir {directory.path.parent}")
+    return result
+
+
+def _record(
+    run: Run, directory: RunDirectory, outcome: TrainOutcome, status: str, metrics: dict[str, Any] | None = None
+) -> Result:
+    parts, metrics = run.parts, metrics or {}
+    is_net = parts.network is not None
+    name, mode = monitored(parts) if is_net else _headline(metrics)
+    best = outcome.best
+    value = best["value"] if best else None
+    if not is_net and name:
+        value = metrics["validation"][name.rpartition("/")[2]].value
+    facts = {
+        "steps": outcome.steps if is_net else None,
+        "epochs": outcome.epochs if is_net else None,
+        "seconds": {"train": outcome.seconds, "total": time.perf_counter() - run.started},
+        "samples_per_second": outcome.samples_per_second,
+        "peak_memory_bytes": outcome.peak_memory_bytes,
+        "seed": parts.config.seed,
+        "split_seed": parts.data.split_seed,
+        "data_fingerprint": parts.data.fingerprint,
+        **exactness(parts, run.devices),
+        "best_checkpoint": f"checkpoints/step-{best['step']}.ckpt" if best else None,
+    }
+    return Result(
+        status=status,
+        run_dir=directory.path,
+        test=metrics.get("test", {}),
+        validation=metrics.get("validation", {}),
+        objective_name=name,
+        objective_mode=mode if name else None,
+        objective=value,
+        facts=facts,
+    )
+
+
+def _headline(metrics: dict[str, Any]) -> tuple[str | None, str]:
+    validation = metrics.get("validation", {})
+    if not validation:
+        return None, "max"
+    name = next(iter(validation))
+    return f"val/{name}", "min" if name == "rmse" else "max"
+

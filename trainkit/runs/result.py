@@ -1,0 +1,83 @@
+"""What a run came to: the typed face of ``result.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json, write_json
+from trainkit.runs.score import estimate_from_json, estimate_json
+from trainkit.types import Estimate
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    Attributes:
+        status: ``completed``, ``failed`` or ``interrupted``.
+        run_dir: The run's directory; None where it failed before one was made.
+        test: Metrics of the test part with intervals, by name.
+        validation: Metrics of the validation part with intervals, by name.
+        objective_name: Name of the value that chose the best epoch, which a search looks at.
+        objective_mode: ``max`` or ``min``.
+        objective: That value; None where there was no validation part.
+        baseline: Name, metrics and paired comparison of the baseline; empty without one.
+        facts: Everything else in ``result.json``: steps, epochs, seconds, seed, fingerprint, and so on.
+        error: Why it failed.
+    """
+
+    status: str
+    run_dir: Path | None
+    test: Mapping[str, Estimate] = field(default_factory=dict)
+    validation: Mapping[str, Estimate] = field(default_factory=dict)
+    objective_name: str | None = None
+    objective_mode: str | None = None
+    objective: float | None = None
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Contents of ``result.json``."""
+        parts = {"test": self.test, "validation": self.validation}
+        metrics = {
+            part: {name: estimate_json(value) for name, value in values.items()} for part, values in parts.items() if values
+        }
+        objective = {"name": self.objective_name, "mode": self.objective_mode, "value": self.objective}
+        plain = {"format_version": FORMAT_VERSION, "status": self.status, "metrics": metrics, "objective": objective}
+        return plain | dict(self.facts) | {"baseline": dict(self.baseline)} | ({"error": self.error} if self.error else {})
+
+    def save(self) -> None:
+        """Writes ``result.json``, the last file of a run."""
+        assert self.run_dir is not None
+        write_json(RunDirectory(self.run_dir).result, self.to_json())
+
+    @classmethod
+    def load(cls, run: RunDirectory) -> Result:
+        """Reads ``result.json``.
+
+        Raises:
+            RunError: It is missing or damaged.
+        """
+        values = read_json(run.result)
+        metrics = {
+            part: {name: estimate_from_json(estimate) for name, estimate in values["metrics"].get(part, {}).items()}
+            for part in ("test", "validation")
+        }
+        objective = values["objective"]
+        known = {"format_version", "status", "metrics", "objective", "baseline", "error"}
+        return cls(
+            status=values["status"],
+            run_dir=run.path,
+            test=metrics["test"],
+            validation=metrics["validation"],
+            objective_name=objective["name"],
+            objective_mode=objective["mode"],
+            objective=objective["value"],
+            baseline=values.get("baseline", {}),
+            facts={name: value for name, value in values.items() if name not in known},
+            error=values.get("error"),
+        )

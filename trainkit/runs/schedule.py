@@ -1,0 +1,69 @@
+"""How many steps a run has, and the intervals at which something is due: worked out once, printed, and kept to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainkit.data.plan import ExecutionPlan
+from trainkit.data.sources import TensorSource
+from trainkit.runs.parts import Parts
+
+STEPS_PER_EXECUTION = 16
+LOG_POINTS = 20
+LOG_EVERY_AT_MOST = 50
+
+
+@dataclass(frozen=True)
+class RunSchedule:
+    """Steps and intervals of a run.
+
+    Attributes:
+        steps_per_epoch: Optimizer steps of an epoch.
+        total_steps: Optimizer steps of the run.
+        log_every: Optimizer steps between logged values.
+        plan: Where executions end.
+        notice: Why steps are run one at a time, or None.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    log_every: int
+    plan: ExecutionPlan
+    notice: str | None = None
+
+    @property
+    def epochs(self) -> float:
+        """Epochs of the run, not always whole."""
+        return self.total_steps / self.steps_per_epoch
+
+
+def run_schedule(parts: Parts) -> RunSchedule:
+    """Works out steps, epochs and intervals from data, batch size and config."""
+    trainer, checkpoint = parts.config.trainer, parts.config.checkpoint
+    per_epoch = parts.data.steps_per_epoch()
+    limits = [trainer.max_epochs * per_epoch] if trainer.max_epochs else []
+    total = min(limits + ([trainer.max_steps] if trainer.max_steps else []))
+    log_every = trainer.log_every_n_steps or max(1, min(LOG_EVERY_AT_MOST, total // LOG_POINTS))
+    steps, notice = _steps_per_execution(parts)
+    plan = ExecutionPlan(
+        steps_per_execution=steps,
+        max_steps=total,
+        intervals=(log_every, *([checkpoint.every_n_steps] if checkpoint.every_n_steps else [])),
+        val_every_n_steps=trainer.val_every_n_steps,
+        val_every_n_epochs=trainer.val_every_n_epochs or (None if trainer.val_every_n_steps else 1),
+    )
+    return RunSchedule(per_epoch, total, log_every, plan, notice)
+
+
+def _steps_per_execution(parts: Parts) -> tuple[int, str | None]:
+    asked = parts.config.trainer.steps_per_execution
+    if asked != "auto":
+        return int(asked), None
+    if not isinstance(parts.data.source, TensorSource):
+        return 1, None
+    for callback in parts.live.callbacks:
+        kind = type(callback)
+        per_batch = {"on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_after_backward"}
+        if not kind.__module__.startswith(("trainkit.", "lightning.")) and per_batch & set(vars(kind)):
+            return 1, f"{kind.__name__} looks at every batch: one step at a time"
+    return STEPS_PER_EXECUTION, None

@@ -1,0 +1,100 @@
+"""The honest score: metrics with intervals on parts that training never saw, and a baseline on the same rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trainkit.data import DataModule
+from trainkit.evaluation import Comparison, compare, fit_baseline, metrics_for, score, simple_baseline
+from trainkit.rundir import RunDirectory, atomic_path
+from trainkit.runs.parts import Parts
+from trainkit.types import Estimate, Predictions
+
+PART_NAMES = {"val": "validation", "test": "test"}
+"""Parts in files and printed lines."""
+
+
+def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
+    """Predictions of several parts as one table: row, split, target, prediction, and p_<class> for classes."""
+    frames = []
+    for split, made in parts.items():
+        columns: dict[str, Any] = {"row": made.rows, "split": split}
+        names = np.array(made.class_names, dtype=object)
+        if made.target is not None:
+            columns["target"] = names[made.target] if made.probabilities is not None else made.target
+        if made.probabilities is not None:
+            columns["prediction"] = names[made.probabilities.argmax(axis=1)]
+            columns |= {f"p_{name}": made.probabilities[:, idx] for idx, name in enumerate(made.class_names)}
+        else:
+            columns["prediction"] = made.values
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def save_predictions(run: RunDirectory, parts: dict[str, Predictions]) -> None:
+    """Writes ``predictions.parquet``."""
+    with atomic_path(run.predictions) as temporary:
+        predictions_frame(parts).to_parquet(temporary, index=False)
+
+
+def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...]) -> Predictions:
+    """Predictions of one split as the run saved them; empty where it had none."""
+    frame = pd.read_parquet(run.predictions)
+    frame = frame[frame["split"] == split]
+    rows = frame["row"].to_numpy()
+    if not class_names:
+        return Predictions(rows, frame["target"].to_numpy(dtype=np.float64), values=frame["prediction"].to_numpy())
+    index = {name: idx for idx, name in enumerate(class_names)}
+    target = np.array([index[name] for name in frame["target"]], dtype=np.int64)
+    probabilities = frame[[f"p_{name}" for name in class_names]].to_numpy(dtype=np.float64)
+    return Predictions(rows, target, probabilities, class_names=class_names)
+
+
+def score_parts(parts: dict[str, Predictions], settings: Any) -> dict[str, dict[str, Estimate]]:
+    """Metrics with intervals of each part."""
+    return {
+        split: score(made, resamples=settings.resamples, confidence=settings.confidence) for split, made in parts.items()
+    }
+
+
+def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Comparison]:
+    """A quick classical model on the same split, and the paired difference of the headline metric.
+
+    Where the model itself is classical, the bar is the class shares or the mean.
+    """
+    data, settings = parts.data, parts.config.evaluation
+    assert test.target is not None
+    names, kind = data.spec.class_names, data.spec.target_kind
+    matrix = None if parts.estimator is not None else data.flat_arrays()
+    if matrix is None:
+        name, bar = simple_baseline(data.targets("train"), test.rows, test.target, names, kind)
+    else:
+        train, rows = data.rows("train").numpy(), data.rows("test").numpy()
+        name, bar = fit_baseline(
+            matrix[train], data.targets("train"), matrix[rows], test.rows, test.target, names, kind, seed=parts.config.seed
+        )
+    headline = next(iter(metrics_for(test)))
+    difference = compare(test, bar, headline, resamples=settings.resamples, confidence=settings.confidence)
+    return name, bar, difference
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as JSON; what is undefined becomes null."""
+    values = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    plain: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in values.items()}
+    return plain | {"n": estimate.n, "method": estimate.method}
+
+
+def estimate_from_json(values: dict[str, Any]) -> Estimate:
+    """The estimate that ``estimate_json`` wrote."""
+    numbers = [math.nan if values[name] is None else values[name] for name in ("value", "low", "high")]
+    return Estimate(*numbers, n=values["n"], method=values.get("method", "bootstrap"))
+
+
+def unseen_cells(data: DataModule) -> dict[str, int]:
+    """Cells per column whose category training never saw."""
+    return dict(getattr(data, "unseen", {}))

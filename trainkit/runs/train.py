@@ -1,0 +1,236 @@
+"""Training: the only place that drives the Trainer. From the parts of a run to its checkpoints and weights."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from trainkit.errors import ConfigError
+from trainkit.rundir import RunDirectory
+from trainkit.runs.build import build, seed_everything
+from trainkit.runs.check import check_callbacks, monitored
+from trainkit.runs.devices import Devices
+from trainkit.runs.parts import Parts
+from trainkit.runs.schedule import RunSchedule, run_schedule
+from trainkit.runs.weights import save_weights
+from trainkit.training import (
+    AtomicCheckpointIO,
+    CheckpointWriter,
+    Interrupted,
+    MetricsCSV,
+    ProgressLine,
+    StopFlag,
+    TrainModule,
+    load_best_weights,
+    usable_checkpoint,
+)
+
+PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What training came to.
+
+    Attributes:
+        steps: Optimizer steps done in the run.
+        epochs: Epochs begun in the run.
+        seconds: Of the training loop in this process, validations and checkpoints included.
+        samples_per_second: Training samples over these seconds.
+        peak_memory_bytes: Largest memory of this process (of the device, on a GPU).
+        best: Name, value, step and epoch of the best validation; None without one.
+        line: The last line of the progress display.
+        interrupted: The signal that stopped it, or 0.
+    """
+
+    steps: int
+    epochs: int
+    seconds: float
+    samples_per_second: float
+    peak_memory_bytes: int
+    best: dict[str, Any] | None
+    line: str
+    interrupted: int = 0
+
+
+def build_callbacks(parts: Parts) -> list[L.Callback]:
+    """Callbacks of the config, with monitor and mode filled in, then those of the user's script.
+
+    Raises:
+        ConfigError: One cannot be built, watches a value nobody logs, or cannot work here.
+    """
+    monitor, mode = monitored(parts)
+    callbacks: list[L.Callback] = []
+    for name, node in (parts.config.get("callbacks") or {}).items():
+        if node is not None:
+            callbacks.append(build(_filled(node, {"monitor": monitor, "mode": mode}), f"callbacks.{name}", L.Callback))
+    callbacks += parts.live.callbacks
+    check_callbacks(parts, callbacks)
+    return callbacks
+
+
+def _filled(node: DictConfig, values: dict[str, Any]) -> DictConfig:
+    copy = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
+    for key in copy:
+        if OmegaConf.is_missing(copy, key) and values.get(str(key)) is not None:
+            copy[key] = values[str(key)]
+    return copy
+
+
+def _loggers(parts: Parts, run: RunDirectory, resume_step: int) -> list[Logger]:
+    loggers: list[Logger] = [MetricsCSV(run.metrics, resume_step)]
+    for name, node in (parts.config.get("logger") or {}).items():
+        if node is not None:
+            filled = _filled(node, {"save_dir": str(run.path), "resume_step": resume_step})
+            loggers.append(build(filled, f"logger.{name}", Logger))
+    return loggers + list(parts.live.loggers)
+
+
+def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | None = None) -> TrainOutcome:
+    """Trains a net from the start, or on from a checkpoint, and writes its best weights.
+
+    Args:
+        parts: The parts of the run.
+        run: Its directory.
+        devices: Where it trains; with several processes, this is one of them.
+        checkpoint: Where to go on from; None starts.
+
+    Returns:
+        What it came to; ``interrupted`` where a signal stopped it after its state was saved.
+    """
+    started = time.perf_counter()
+    schedule = run_schedule(parts)
+    torch.set_num_threads(devices.threads)
+    module = train_module(parts, schedule)
+    with quiet_lightning():
+        trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
+        loader = progress.writer.loader
+        validation = parts.data.evaluation_loader("val", loader.rank, loader.world_size)
+        seed_everything(parts.config.seed + loader.rank)
+        interrupted = 0
+        try:
+            has_val = len(parts.data.splits.val) > 0
+            path = None if checkpoint is None else str(checkpoint)
+            trainer.fit(module, loader, validation if has_val else None, ckpt_path=path, weights_only=True)
+        except Interrupted as stop:
+            interrupted = stop.signum
+        finally:
+            progress.writer.stop.restore()
+    if trainer.is_global_zero and not interrupted:
+        module.load_state_dict(load_best_weights(run))
+        save_weights(run, parts, module)
+    position, seconds = progress.writer.position, time.perf_counter() - started
+    return TrainOutcome(
+        steps=position.step,
+        epochs=position.epoch + (position.position > 0),
+        seconds=seconds,
+        samples_per_second=progress.num_samples / max(progress.seconds, 1e-9),
+        peak_memory_bytes=peak_memory(devices),
+        best=progress.writer.best,
+        line=progress.text(position.step),
+        interrupted=interrupted,
+    )
+
+
+def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
+    """The LightningModule of a run."""
+    trainer = parts.config.trainer
+    assert parts.network is not None
+    module = TrainModule(
+        parts.network,
+        parts.task,
+        parts.optimizer,
+        parts.scheduler,
+        accumulate=trainer.accumulate,
+        clip_norm=trainer.clip_norm,
+        clip_value=trainer.clip_value,
+    )
+    module.total_steps = schedule.total_steps
+    return module
+
+
+def _trainer(
+    parts: Parts, run: RunDirectory, devices: Devices, schedule: RunSchedule, checkpoint: Path | None
+) -> tuple[L.Trainer, ProgressLine]:
+    config = parts.config
+    rank, world = _process()
+    if world != devices.count:
+        raise ConfigError(f"{world} processes for {devices.count} devices", where="trainer.devices")
+    loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world)
+    monitor, mode = monitored(parts)
+    stop = StopFlag()
+    writer = CheckpointWriter(
+        run,
+        loader,
+        monitor=monitor,
+        mode="max" if mode == "max" else "min",
+        every_n_steps=config.checkpoint.every_n_steps,
+        every_n_epochs=config.checkpoint.every_n_epochs,
+        keep=config.checkpoint.keep,
+        stop=stop,
+    )
+    progress = ProgressLine(schedule.total_steps, writer)
+    resume_step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+    trainer = L.Trainer(
+        accelerator=devices.accelerator,
+        devices=devices.count,
+        strategy="ddp" if devices.count > 1 else "auto",
+        precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
+        max_steps=schedule.total_steps,
+        max_epochs=-1,
+        logger=_loggers(parts, run, resume_step),
+        callbacks=[*build_callbacks(parts), progress, stop, writer],
+        log_every_n_steps=schedule.log_every,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic=config.trainer.deterministic or None,
+        default_root_dir=run.path,
+        plugins=[AtomicCheckpointIO()],
+    )
+    return trainer, progress
+
+
+def _process() -> tuple[int, int]:
+    """Rank of this process, and processes of its group."""
+    import os
+
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def peak_memory(devices: Devices) -> int:
+    """Largest memory so far, in bytes: of the device on a GPU, else of the process."""
+    if devices.accelerator == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silences Lightning's hints, which are about choices that are made here."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        try:
+            yield
+        finally:
+            logger.setLevel(before)

@@ -1,0 +1,5 @@
+"""The installed version, as run directories record it."""
+
+import importlib.metadata
+
+VERSION = importlib.metadata.version("trainkit-lightning")

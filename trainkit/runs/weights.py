@@ -1,0 +1,94 @@
+"""The weights to use: one safetensors file with everything in its metadata that a new process needs to predict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from trainkit.data.readers import Reader, reader_from_json
+from trainkit.errors import RunError
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, atomic_path
+from trainkit.runs.parts import Parts
+from trainkit.runs.version import VERSION
+from trainkit.types import DataSpec
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """Contents of ``model.safetensors``.
+
+    Attributes:
+        state: Tensors by name: ``inputs.…`` (preprocessing), ``net.…``, ``task.…``.
+        spec: What the model knows of the data.
+        inputs: Settings of the preprocessing.
+        reader: Reads new files.
+    """
+
+    state: dict[str, Tensor]
+    spec: DataSpec
+    inputs: dict[str, Any]
+    reader: Reader
+
+
+def save_weights(run: RunDirectory, parts: Parts, module: nn.Module) -> None:
+    """Writes the weights of ``module`` (a ``TrainModule``, or for a classical model the preprocessing and task).
+
+    Args:
+        run: The run's directory.
+        parts: Give the metadata.
+        module: Has ``model`` and ``task``.
+    """
+    state = {name.removeprefix("model."): tensor for name, tensor in module.state_dict().items()}
+    # Tied parameters share memory, which safetensors refuses; each name gets its own copy and loads by itself.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    inputs = parts.network.inputs if parts.network is not None else module.model.inputs  # type: ignore[union-attr]
+    settings = inputs.settings() if hasattr(inputs, "settings") else {"kind": "identity"}  # type: ignore[operator]
+    plain = {
+        "spec": parts.data.spec.to_json(),
+        "inputs": settings,
+        "reader": parts.data.metadata(),
+        "model": _plain(parts.config.model),
+        "task": _plain(parts.config.task),
+        "data_fingerprint": parts.data.fingerprint,
+    }
+    metadata = {"format": "pt", "trainkit": VERSION, "format_version": str(FORMAT_VERSION)}
+    metadata |= {name: json.dumps(value) for name, value in plain.items()}
+    with atomic_path(run.weights) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+
+
+def load_weights(run: RunDirectory) -> SavedModel:
+    """Reads the weights and their metadata; runs no code from the file.
+
+    Raises:
+        RunError: The file is missing, damaged, or not one of ours.
+    """
+    if not run.weights.is_file():
+        status = run.status() or "was not finished"
+        raise RunError(f"'{run.path}' has no weights yet: the run {status}", where="RUN", hint=f"trainkit fit run.dir={run.path}")
+    try:
+        with safe_open(run.weights, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        spec = DataSpec.from_json(json.loads(metadata["spec"]))
+        reader = reader_from_json(json.loads(metadata["reader"]))
+        return SavedModel(state, spec, json.loads(metadata["inputs"]), reader)
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise RunError(f"'{run.weights}' is damaged or not a trainkit model: {error}", where="RUN") from error
+
+
+def stored_fingerprint(run: RunDirectory) -> str:
+    """Fingerprint of the data that the weights were trained on."""
+    with safe_open(run.weights, framework="pt") as file:
+        fingerprint: str = json.loads(file.metadata()["data_fingerprint"])
+    return fingerprint

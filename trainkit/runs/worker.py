@@ -1,0 +1,67 @@
+"""One process of a run on several devices: ``python -m trainkit.runs.worker RUN_DIR FOLDER TIMEOUT``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import runpy
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from trainkit.data import Splits
+from trainkit.errors import TrainkitError
+from trainkit.rundir import RunDirectory
+from trainkit.runs.build import build_parts
+from trainkit.runs.devices import find_devices
+from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME
+from trainkit.runs.parts import LiveObjects
+from trainkit.runs.train import train
+from trainkit.training import usable_checkpoint
+
+
+def main(run_dir: str, folder: str, timeout_seconds: str) -> int:
+    """Trains as one process of the group; the first tells the parent what came of it."""
+    outcome: dict[str, Any]
+    try:
+        run = RunDirectory(Path(run_dir))
+        live = _live(Path(folder) / LIVE)
+        config = OmegaConf.load(run.config)
+        assert OmegaConf.is_dict(config)
+        parts = build_parts(config, live, Splits.load(run.splits))
+        checkpoint, _ = usable_checkpoint(run)
+        outcome = dataclasses.asdict(train(parts, run, find_devices(parts.config), checkpoint))
+    except TrainkitError as error:
+        outcome = {name: getattr(error, name) for name in ("what", "where", "expected", "hint")}
+        outcome["error"] = type(error).__name__
+    if os.environ.get("RANK", "0") == "0" or "error" in outcome:
+        (Path(folder) / OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
+    return 0
+
+
+def _live(path: Path) -> LiveObjects:
+    """Objects of the parent's script; written by the parent into a private folder, never a user's file."""
+    if not path.is_file():
+        return LiveObjects()
+    payload = pickle.loads(path.read_bytes())
+    if payload["main"] is not None:
+        _import_main(payload["main"])
+    return LiveObjects(**pickle.loads(payload["objects"]))
+
+
+def _import_main(script: str) -> None:
+    """Imports the user's script under another name than ``__main__``, so that what it guards does not run."""
+    os.environ[IMPORTING_MAIN] = script
+    module = types.ModuleType("__mp_main__")
+    module.__dict__.update(runpy.run_path(script, run_name="__mp_main__"))
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    del os.environ[IMPORTING_MAIN]
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,8 @@
+"""Tasks: what is learned, with its loss, its metrics and its predictions."""
+
+from trainkit.tasks.auto import auto
+from trainkit.tasks.base import MeanLoss, Task
+from trainkit.tasks.classification import Classification
+from trainkit.tasks.regression import Regression
+
+__all__ = ["Classification", "MeanLoss", "Regression", "Task", "auto"]

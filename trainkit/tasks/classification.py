@@ -1,0 +1,152 @@
+"""Binary and multi-class classification with cross-entropy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
+
+from trainkit.errors import ConfigError
+from trainkit.tasks.base import Task
+
+
+class Classification(Task):
+    """One class out of K. The net gives K logits, or a single logit for the second of two classes.
+
+    Args:
+        num_classes: Number of classes K, at least 2.
+        class_weights: Weight of each class in the loss: K numbers, ``balanced`` (inversely proportional to the counts
+            in the training part, 1 on average over its samples), or None for equal weights.
+        class_counts: Training samples per class; needed for ``balanced``.
+        label_smoothing: Share of each target spread evenly over all classes while training (Szegedy et al., 2016,
+            https://arxiv.org/abs/1512.00567); evaluation measures the plain loss.
+
+    Raises:
+        ConfigError: Fewer than two classes, or weights that do not fit them.
+    """
+
+    name = "classification"
+    mode = "max"
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_weights: Sequence[float] | Literal["balanced"] | None = None,
+        class_counts: Sequence[int] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            where = "task.label_smoothing"
+            raise ConfigError(f"label smoothing {label_smoothing} is out of range", where=where, expected="0 to below 1")
+        self.label_smoothing = label_smoothing
+        if num_classes < 2:
+            raise ConfigError(f"classification of {num_classes} class", where="task.num_classes", expected="at least 2")
+        self.num_classes = num_classes
+        self.monitor = "auroc" if num_classes == 2 else "accuracy"
+        self.register_buffer("class_weights", self._weights(class_weights, class_counts))
+
+    def _weights(
+        self, weights: Sequence[float] | Literal["balanced"] | None, counts: Sequence[int] | None
+    ) -> Tensor | None:
+        if weights is None:
+            return None
+        if isinstance(weights, str):
+            if weights != "balanced":
+                raise ConfigError(f"class weights '{weights}'", where="task.class_weights", expected="balanced or numbers")
+            seen = torch.tensor(counts if counts is not None else [1] * self.num_classes).clamp(min=1)
+            return (seen.sum() / (self.num_classes * seen)).float()
+        values = torch.tensor(list(weights), dtype=torch.float32)
+        if len(values) != self.num_classes or not bool((values >= 0).all()) or not bool(values.sum() > 0):
+            raise ConfigError(
+                f"class weights {list(weights)} do not fit",
+                where="task.class_weights",
+                expected=f"{self.num_classes} numbers ≥ 0, not all 0",
+            )
+        return values
+
+    def _single(self, outputs: Tensor) -> bool:
+        return self.num_classes == 2 and (outputs.ndim == 1 or outputs.shape[1] == 1)
+
+    def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Cross-entropy summed over samples, weighted by class; the weight is the samples' summed class weights.
+
+        Args:
+            outputs: Logits [B, K], or [B] or [B, 1] for two classes.
+            target: int64 class indices [B].
+        """
+        weight = float(target.numel()) if self.class_weights is None else self.class_weights[target].sum()
+        smoothing = self.label_smoothing if self.training else 0.0
+        if self._single(outputs):
+            logits = outputs.reshape(len(outputs))
+            soft = target.to(logits.dtype) * (1 - smoothing) + smoothing / 2
+            each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+            return (each if self.class_weights is None else each * self.class_weights[target]).sum(), weight
+        loss = functional.cross_entropy(
+            outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing
+        )
+        return loss, weight
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Probabilities float64 [B, K]."""
+        if self._single(outputs):
+            positive = outputs.reshape(len(outputs)).double().sigmoid()
+            return torch.stack([1 - positive, positive], dim=1)
+        return outputs.double().softmax(dim=1)
+
+    def metrics(self) -> MetricCollection:
+        """Accuracy, and the area under the ROC curve for two classes."""
+        if self.num_classes == 2:
+            return MetricCollection({"auroc": _PositiveAUROC(), "accuracy": _PositiveAccuracy()})
+        return self.train_metrics()
+
+    def train_metrics(self) -> MetricCollection:
+        """Accuracy."""
+        if self.num_classes == 2:
+            return MetricCollection({"accuracy": _PositiveAccuracy()})
+        return MetricCollection({"accuracy": MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)})
+
+    def chance(self) -> float:
+        """Cross-entropy of equal odds, ln K."""
+        return math.log(self.num_classes)
+
+    def check(self, outputs: Tensor, target: Tensor) -> None:
+        """Raises ConfigError where the net does not give K logits per sample."""
+        if self._single(outputs) or (outputs.ndim >= 2 and outputs.shape[1] == self.num_classes):
+            return
+        raise ConfigError(
+            f"the model gives outputs of shape {_shape(outputs)}",
+            where="model",
+            expected=f"[batch, {self.num_classes}], a logit for each class" + (", or [batch]" * (self.num_classes == 2)),
+        )
+
+
+class _PositiveAUROC(BinaryAUROC):
+    """Takes probabilities [B, 2] of both classes."""
+
+    def __init__(self) -> None:
+        super().__init__(validate_args=False)
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        super().update(preds[:, 1], target)
+
+
+class _PositiveAccuracy(BinaryAccuracy):
+    """Takes probabilities [B, 2] of both classes."""
+
+    def __init__(self) -> None:
+        super().__init__(validate_args=False)
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        super().update(preds[:, 1], target)
+
+
+def _shape(outputs: Tensor) -> str:
+    return "[" + ", ".join(["batch", *map(str, outputs.shape[1:])]) + "]"

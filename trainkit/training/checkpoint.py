@@ -1,0 +1,206 @@
+"""Checkpoints: written whole or not at all, two pointers with checksums, and one commit point per execution."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from trainkit.data.loader import BatchLoader, Execution
+from trainkit.data.plan import LoaderState
+from trainkit.errors import RunError
+from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
+from trainkit.training.signals import Interrupted, StopFlag
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it; reads plain containers and tensors only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Writes the file, syncs it, and puts it in its place."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Reads a file without unpickling anything but tensors and plain containers."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint
+
+
+class CheckpointWriter(Checkpoint):
+    """Saves where training stands at each due step, keeps the best, and stops the run when asked to.
+
+    An execution is committed once: after its batch where no validation is due, else after the validation, when early
+    stopping and plateau schedules have seen it. ``last`` is truly the last.
+
+    Args:
+        run: Where checkpoints go.
+        loader: Put back to its state on a resume.
+        monitor: Logged name whose best value is kept; None keeps the last only.
+        mode: ``max`` or ``min``.
+        every_n_steps: Optimizer steps between checkpoints; None for not by steps.
+        every_n_epochs: Epochs between checkpoints; None for not by epochs.
+        keep: Newest checkpoints kept beside the best.
+        stop: Raised by a signal.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        loader: BatchLoader,
+        *,
+        monitor: str | None,
+        mode: Literal["min", "max"],
+        every_n_steps: int | None,
+        every_n_epochs: int | None,
+        keep: int,
+        stop: StopFlag,
+    ) -> None:
+        self.run, self.loader, self.monitor, self.mode = run, loader, monitor, mode
+        self.every_n_steps, self.every_n_epochs, self.keep, self.stop = every_n_steps, every_n_epochs, keep, stop
+        self.position = LoaderState()
+        self.best: dict[str, Any] | None = None
+        self._saved_step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position of the loader and the best score so far."""
+        position = [self.position.epoch, self.position.position, self.position.step]
+        return {"position": position, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Sets the loader to go on after the saved execution."""
+        self.position = self.loader.state = LoaderState(*state_dict["position"])
+        self.best, self._saved_step = state_dict["best"], self.position.step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
+    ) -> None:
+        """Commits the execution unless a validation follows."""
+        self.position = batch.state
+        if not (batch.validate and trainer.enable_validation):
+            self._commit(trainer, is_best=False)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Commits the execution, now that its validation is done."""
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._commit(trainer, self._is_best(trainer))
+
+    def _is_best(self, trainer: L.Trainer) -> bool:
+        if self.monitor is None:
+            return False
+        value = float(trainer.callback_metrics[self.monitor])
+        best = self.best["value"] if self.best else None
+        # A tie goes to the later step: it has been trained longer, at a lower learning rate.
+        better = not math.isnan(value) and (best is None or (value >= best if self.mode == "max" else value <= best))
+        if better:
+            self.best = {"name": self.monitor, "value": value, "step": self.position.step, "epoch": self._epoch()}
+        return better
+
+    def _epoch(self) -> int:
+        """Epoch that the last step belongs to, counted from 1."""
+        return self.position.epoch + (self.position.position > 0)
+
+    def _is_due(self) -> bool:
+        step, epoch = self.position.step, self.position.epoch
+        by_step = self.every_n_steps is not None and step % self.every_n_steps == 0
+        at_end = self.position.position == 0
+        by_epoch = self.every_n_epochs is not None and at_end and epoch % self.every_n_epochs == 0
+        return by_step or by_epoch
+
+    def _commit(self, trainer: L.Trainer, is_best: bool) -> None:
+        stop = self.stop.agreed(trainer)
+        if is_best or stop or self._is_due() or trainer.should_stop:
+            self._save(trainer, is_best)
+        if stop:
+            raise Interrupted(stop)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves the last step if it was not due."""
+        if self._saved_step != self.position.step:
+            self._save(trainer, is_best=False)
+
+    def _save(self, trainer: L.Trainer, is_best: bool) -> None:
+        path = self.run.checkpoints / f"step-{self.position.step}.ckpt"
+        trainer.save_checkpoint(path)
+        self._saved_step = self.position.step
+        if trainer.is_global_zero:
+            self._point(path, is_best)
+        trainer.strategy.barrier("checkpoint")
+
+    def _point(self, path: Path, is_best: bool) -> None:
+        entry = {"file": path.name, "sha256": sha256(path), "step": self.position.step}
+        older = [e for e in all_saved(self.run) if e["step"] < self.position.step]
+        if is_best:
+            write_json(self.run.best, {**entry, "monitor": self.best})
+        kept = [entry, *older][: max(2, self.keep)]
+        write_json(self.run.last, {**entry, "older": kept[1:]})
+        names = {e["file"] for e in kept}
+        if self.run.best.is_file():
+            names.add(read_json(self.run.best)["file"])
+        for file in self.run.checkpoints.glob("step-*.ckpt"):
+            if file.name not in names:
+                file.unlink()
+
+
+def all_saved(run: RunDirectory) -> list[dict[str, Any]]:
+    """Entries (file, sha256, step) of the checkpoints that ``last`` knows, the newest first."""
+    if not run.last.is_file():
+        return []
+    last = read_json(run.last)
+    return [{key: last[key] for key in ("file", "sha256", "step")}, *last["older"]]
+
+
+def usable_checkpoint(run: RunDirectory) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and what is wrong with those passed over.
+
+    Returns:
+        Its path, or None where none was written yet, and one sentence for each broken file.
+
+    Raises:
+        RunError: Checkpoints were written, and every one is broken.
+    """
+    broken: list[str] = []
+    entries = all_saved(run)
+    for entry in entries:
+        path = checkpoint_path(run, entry)
+        if path.is_file() and sha256(path) == entry["sha256"]:
+            return path, broken
+        broken.append(f"{entry['file']} is {'damaged' if path.is_file() else 'missing'}")
+    if entries:
+        raise RunError(f"no checkpoint of '{run.path}' can be used: {'; '.join(broken)}", where="run.dir")
+    return None, broken
+
+
+def checkpoint_path(run: RunDirectory, entry: dict[str, Any]) -> Path:
+    """Path of an entry's file, which must lie in the run's own folder.
+
+    Raises:
+        RunError: The name leaves the folder.
+    """
+    name = str(entry["file"])
+    if Path(name).name != name:
+        raise RunError(f"'{name}' is no file name", where=str(run.last))
+    path: Path = run.checkpoints / name
+    return path
+
+
+def load_best_weights(run: RunDirectory) -> dict[str, torch.Tensor]:
+    """State dict of the best checkpoint, or of the last where none was chosen.
+
+    Raises:
+        RunError: The file is damaged or missing.
+    """
+    pointer = run.best if run.best.is_file() else run.last
+    entry = read_json(pointer)
+    path = checkpoint_path(run, entry)
+    if not path.is_file() or sha256(path) != entry["sha256"]:
+        raise RunError(f"'{path}' is damaged or missing", where=str(pointer))
+    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return state

@@ -1,0 +1,104 @@
+"""Loggers of a run directory: the long table ``metrics.csv``, and TensorBoard without files beside its events."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from trainkit.rundir import atomic_path
+
+COLUMNS = ("step", "epoch", "split", "name", "value")
+
+
+class MetricsCSV(Logger):
+    """Appends every logged value to a CSV with the columns step, epoch, split, name, value.
+
+    Args:
+        path: The file; rows from ``resume_step`` on are dropped first, so that a resumed run doubles nothing.
+        resume_step: Optimizer steps done before this process; 0 starts the file afresh.
+    """
+
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        super().__init__()
+        self.path, self._file = path, None
+        self._buffer = io.StringIO()
+        self._prepare(resume_step)
+
+    @rank_zero_only
+    def _prepare(self, resume_step: int) -> None:
+        kept = []
+        if resume_step and self.path.is_file():
+            kept = [row for row in read_metrics(self.path) if int(row["step"]) < resume_step]
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """None beside the run's own."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Hyper-parameters stand in ``config.yaml``."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Adds a row per value; names like ``val/loss`` are split at the slash."""
+        epoch = int(metrics.get("epoch", 0))
+        writer = csv.writer(self._buffer, lineterminator="\n")
+        for key, value in metrics.items():
+            if key != "epoch":
+                split, _, name = key.rpartition("/")
+                writer.writerow([step, epoch, split or "train", name, repr(float(value))])
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes what was added."""
+        if self._buffer.tell():
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(self._buffer.getvalue())
+            self._buffer = io.StringIO()
+
+    def finalize(self, status: str) -> None:
+        """Writes what is left."""
+        self.save()
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of a ``metrics.csv``; a last line cut short by a kill is left out."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["value"]]
+
+
+class TensorBoard(TensorBoardLogger):
+    """Lightning's TensorBoard logger, with events straight in the run directory and nothing beside them.
+
+    Args:
+        save_dir: Directory of the events.
+        resume_step: Optimizer steps done before this process; later points of an earlier one are hidden.
+    """
+
+    def __init__(self, save_dir: str | Path, resume_step: int = 0) -> None:
+        purge = {"purge_step": resume_step} if resume_step else {}
+        super().__init__(save_dir=str(save_dir), name="", version="", default_hp_metric=False, **purge)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Writes curves; the epoch goes with each point in ``metrics.csv`` instead."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Leaves flushing to the writer, and writes no file of hyper-parameters: they stand in ``config.yaml``."""

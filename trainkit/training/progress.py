@@ -1,0 +1,100 @@
+"""The line that a terminal user watches while a run trains."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+import lightning as L
+
+from trainkit.data.loader import Execution
+from trainkit.training.checkpoint import CheckpointWriter
+
+BAR_WIDTH = 24
+SECONDS_BETWEEN = 0.1
+
+
+class ProgressLine(L.Callback):
+    """Redraws one line on a terminal; elsewhere stays quiet until the end, which ``summary`` tells.
+
+    Args:
+        total_steps: Optimizer steps of the run.
+        writer: Knows the best score.
+        stream: Where to draw; standard output by default.
+    """
+
+    def __init__(self, total_steps: int, writer: CheckpointWriter, stream: TextIO | None = None) -> None:
+        self.total_steps, self.writer = total_steps, writer
+        self.stream = stream or sys.stdout
+        self.seconds, self.num_samples, self._start, self._drawn = 0.0, 0, 0.0, 0.0
+        self._score, self._width = "", 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
+    ) -> None:
+        """Counts samples, and redraws ten times a second at most."""
+        self.num_samples += sum(step.num_samples for step in batch.steps)
+        now = time.perf_counter()
+        self.seconds = now - self._start
+        if self.stream.isatty() and trainer.is_global_zero and now - self._drawn > SECONDS_BETWEEN:
+            self._drawn = now
+            self._draw(self.text(batch.state.step, with_bar=True))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes over the newest score."""
+        name = self.writer.monitor
+        if name and name in trainer.callback_metrics and not trainer.sanity_checking:
+            self._score = f"{name} {float(trainer.callback_metrics[name]):.3f}"
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Clears the line; the run prints the last one itself."""
+        self.seconds = time.perf_counter() - self._start
+        self.clear()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Clears the line before anything else is printed."""
+        self.clear()
+
+    def text(self, step: int, with_bar: bool = False) -> str:
+        """Steps, time, throughput and the score, with the best beside it."""
+        done = round(BAR_WIDTH * step / max(1, self.total_steps))
+        parts = [f"{step:,}/{self.total_steps:,}", clock(self.seconds)]
+        if with_bar and step:
+            parts[0] = "━" * done + "╌" * (BAR_WIDTH - done) + " " + parts[0]
+            parts.append(f"ETA {clock(self.seconds / step * (self.total_steps - step))}")
+        parts.append(f"{_short(self.num_samples / max(self.seconds, 1e-9))} samples/s")
+        if self._score:
+            best = self.writer.best
+            parts.append(self._score + (f" (best {best['value']:.3f}, epoch {best['epoch']})" if best else ""))
+        return " · ".join(parts)
+
+    def _draw(self, text: str) -> None:
+        line = f"train  {text}"
+        self.stream.write("\r" + line + " " * max(0, self._width - len(line)))
+        self.stream.flush()
+        self._width = len(line)
+
+    def clear(self) -> None:
+        """Wipes the line, if one was drawn."""
+        if self._width:
+            self.stream.write("\r" + " " * self._width + "\r")
+            self.stream.flush()
+            self._width = 0
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``0:38`` or ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"

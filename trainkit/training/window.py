@@ -1,0 +1,73 @@
+"""What is followed between two logged steps: loss, cheap metrics and throughput, accumulated on the device."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from trainkit.tasks import MeanLoss, Task
+from trainkit.types import StepOutput
+
+
+class LogWindow(nn.Module):
+    """Loss and metrics of the training batches since the last log.
+
+    Args:
+        task: Gives the metrics, and predictions from outputs.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.loss, self.metrics = MeanLoss(), task.train_metrics()
+        self.num_samples, self._clock = 0, time.perf_counter()
+
+    def start_clock(self) -> None:
+        """Throughput is counted from here."""
+        self._clock = time.perf_counter()
+
+    def update(self, outputs: list[StepOutput], task: Task, num_samples: int) -> None:
+        """Adds an execution, without a wait for the device.
+
+        Args:
+            outputs: Of this process's micro-batches; none where it carried only a ghost.
+            task: Turns outputs into predictions.
+            num_samples: Samples over all processes.
+        """
+        self.num_samples += num_samples
+        if not outputs:
+            return
+        weight = sum(output.weight for output in outputs)
+        self.loss.update(torch.stack([output.loss_sum for output in outputs]).double().sum(), weight)
+        predictions = task.predictions(torch.cat([output.outputs for output in outputs]))
+        self.metrics.update(predictions, torch.cat([output.target for output in outputs]))
+
+    def close(self) -> dict[str, Tensor]:
+        """Values of the window over all processes, by name; starts the next window."""
+        values: dict[str, Tensor] = {"train/loss": self.loss.compute()}
+        values |= {f"train/{name}": value for name, value in self.metrics.compute().items()}
+        now = time.perf_counter()
+        values["train/samples_per_second"] = torch.tensor(self.num_samples / max(now - self._clock, 1e-9))
+        self.num_samples, self._clock = 0, now
+        self.loss.reset()
+        self.metrics.reset()
+        return values
+
+    def _named(self) -> dict[str, Metric]:
+        return {"loss": self.loss, **{f"metrics.{name}": metric for name, metric in self.metrics.items()}}
+
+    def state(self) -> dict[str, Any]:
+        """The unfinished window of this process, in plain containers."""
+        metrics = {name: (metric.update_count, dict(metric.metric_state)) for name, metric in self._named().items()}
+        return {"num_samples": self.num_samples, "metrics": {name: list(state) for name, state in metrics.items()}}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on with a window that ``state`` gave."""
+        self.num_samples = state["num_samples"]
+        for name, metric in self._named().items():
+            metric._update_count, values = state["metrics"][name]
+            for key, value in values.items():
+                setattr(metric, key, value.to(metric.device))

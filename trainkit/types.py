@@ -1,0 +1,147 @@
+"""The containers that pass between the layers, and the legend of shape letters used in docstrings.
+
+Shape letters: ``N`` rows of a split, ``B`` samples of a (micro-)batch, ``S`` samples of an execution (all its steps),
+``F`` numeric columns, ``C`` categorical columns, ``D`` features of a flat input, ``K`` classes (in ``tasks`` and
+``evaluation``) or optimizer steps per execution (in ``training``), ``R`` resamples of a bootstrap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Inputs: TypeAlias = "Tensor | dict[str, Tensor]"
+"""What a net takes: one tensor [B, ...], or tensors passed by name."""
+
+Batch: TypeAlias = "tuple[Inputs, Tensor]"
+"""Inputs and targets of B samples."""
+
+InputKind = Literal["table", "image", "vector", "other"]
+TargetKind = Literal["class", "number"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model must know of the data; every size a model needs comes from here.
+
+    Attributes:
+        input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``vector`` [D], or ``other``.
+        input_shape: Shape of one sample without the batch; for a table ``(D,)``, the width of the flat matrix.
+        target_kind: ``class`` or ``number``.
+        class_names: Names of the classes in the order of the model's outputs; empty for numbers.
+        feature_names: Columns of a table in the order of the encoded inputs; empty where the data has no columns.
+        cardinalities: Codes per categorical column, the unknown bucket included; empty without categories.
+        num_numbers: Numeric columns of a table.
+        target_name: Column name of the target, or ``target``.
+    """
+
+    input_kind: InputKind
+    input_shape: tuple[int, ...]
+    target_kind: TargetKind
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    cardinalities: tuple[int, ...] = ()
+    num_numbers: int = 0
+    target_name: str = "target"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 for a number."""
+        return len(self.class_names)
+
+    def sizes(self) -> dict[str, Any]:
+        """Arguments that fill a config's ``???`` and ``${spec:…}``, by name."""
+        num_outputs = self.num_classes if self.target_kind == "class" else 1
+        sizes: dict[str, Any] = {"num_outputs": num_outputs, "out_features": num_outputs}
+        if self.target_kind == "class":
+            sizes["num_classes"] = self.num_classes
+        if self.input_kind == "image":
+            channels, height, width = self.input_shape
+            sizes |= {"in_channels": channels, "image_size": height, "image_height": height, "image_width": width}
+        if self.input_shape:
+            features = 1
+            for size in self.input_shape:
+                features *= size
+            sizes |= {"in_features": features, "input_shape": list(self.input_shape)}
+        if self.input_kind == "table":
+            sizes |= {"num_numbers": self.num_numbers, "cardinalities": list(self.cardinalities)}
+        return sizes
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that ``from_json`` takes back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> DataSpec:
+        """The spec that ``to_json`` wrote (lists become tuples again)."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+class StepOutput(NamedTuple):
+    """What a loss gives back for one (micro-)batch.
+
+    The gradient of a step is that of the sum of ``loss_sum`` over all micro-batches and processes, divided by the sum
+    of ``weight`` over all of them.
+
+    Attributes:
+        loss_sum: Scalar tensor with gradient: the loss summed over samples.
+        weight: What the sum is to be divided by: samples, summed class weights, valid tokens.
+        outputs: The net's outputs [B, ...]; metrics detach them.
+        target: Targets [B, ...].
+    """
+
+    loss_sum: Tensor
+    weight: Tensor | float
+    outputs: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of one split, row by row, with what is needed to score them.
+
+    Attributes:
+        rows: int64 [N], row numbers in the source.
+        target: int64 [N] class indices or float64 [N] in the target's own unit; None where it is not known.
+        probabilities: float64 [N, K] for classes, else None.
+        values: float64 [N] for numbers, else None.
+        class_names: Names of the K classes; empty for numbers.
+    """
+
+    rows: np.ndarray
+    target: np.ndarray | None
+    probabilities: np.ndarray | None = None
+    values: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % confidence interval.
+
+    Attributes:
+        value: The point estimate.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: Rows it was computed from.
+        method: How the interval was made, for example ``bootstrap`` or ``wilson``.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str = field(default="bootstrap", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def __float__(self) -> float:
+        return self.value
