@@ -123,7 +123,8 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     ("name", "text", "override", "message"),
     [
         ("trainer/mine.yaml", "max_epoch: 3\n", "trainer=mine",
-         "unknown key 'trainer.max_epoch'\n  where    trainer/mine.yaml\n  hint     did you mean 'trainer.max_epochs'?"),
+         "unknown key 'trainer.max_epoch'\n  where    trainer/mine.yaml\n"
+         "  hint     did you mean 'trainer.max_epochs'?"),
         ("trainer/mine.yaml", "max_epochs: lots\n", "trainer=mine",
          "trainer.max_epochs cannot be 'lots'\n  where    trainer/mine.yaml\n  expected an integer or null"),
         ("experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /model: mpl\n", "experiment=mine",

@@ -57,7 +57,7 @@ def test_job_hash_is_twelve_hex_digits_of_everything_but_run_and_hydra() -> None
     assert len(plain) == 12 and int(plain, 16) >= 0
     assert job_hash(compose(["run.name=other", "run.root=elsewhere"])) == plain
     assert job_hash(compose(["seed=1"])) != plain
-    assert job_hash(compose(["optimizer.lr=2e-3"])) != plain
+    assert job_hash(compose(["optimizer.lr=0.123"])) != plain
 
 
 def test_job_hash_keeps_spec_unresolved_and_resolves_the_rest() -> None:

@@ -42,10 +42,11 @@ def parameters_of(target: Callable[..., Any]) -> tuple[Parameters, dict[str, Any
     for base in bases if _is_own(target) else ():
         if not any(parameter.kind is _VAR_KEYWORD for parameter in parameters.values()):
             break
-        handed = dict(list(inspect.signature(base.__init__).parameters.items())[1:])
+        constructor: Any = base.__dict__["__init__"]
+        handed = dict(list(inspect.signature(constructor).parameters.items())[1:])
         parameters = {name: p for name, p in parameters.items() if p.kind is not _VAR_KEYWORD}
         parameters |= {name: _optional(p) for name, p in handed.items() if name not in parameters}
-        hints = _hints(base.__init__, handed) | hints
+        hints = _hints(constructor, handed) | hints
     return parameters, hints
 
 

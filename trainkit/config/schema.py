@@ -38,7 +38,7 @@ class TrainerConfig:
     """How long, on what, and at which intervals a run trains; all intervals in optimizer steps or epochs.
 
     Attributes:
-        max_epochs: Passes over the training data, or None where ``max_steps`` is given. Default 20.
+        max_epochs: Passes over the training data, or None where ``max_steps`` is given. Default 30.
         max_steps: Optimizer steps, or None where ``max_epochs`` is given; the first reached ends. Default None.
         devices: Number of processes, one per device. Default 1.
         accelerator: ``auto``, ``cpu`` or ``gpu``. Default ``auto``.
@@ -56,7 +56,7 @@ class TrainerConfig:
         threads: CPU threads of each process; None shares the cores among the processes. Default None.
     """
 
-    max_epochs: int | None = 20
+    max_epochs: int | None = 30
     max_steps: int | None = None
     devices: int = 1
     accelerator: str = "auto"

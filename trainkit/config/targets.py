@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 import sys
@@ -51,8 +52,8 @@ def resolve_target(name: str, where: str | None = None) -> Any:
         raise ConfigError(f"'{name}' is not the name of a class or function", where=where, expected=expected)
     found: Any = _import(parts[0], name, where)
     if found is None:
-        near = did_you_mean(parts[0], _top_level_names())
-        hint = near or "is it installed, or in the working directory?"
+        near = difflib.get_close_matches(parts[0], _top_level_names(), n=1, cutoff=0.8)
+        hint = f"did you mean '{near[0]}'?" if near else "is it installed, or in the working directory?"
         raise ConfigError(f"no module '{parts[0]}' for '{name}'", where=where, hint=hint)
     for idx, part in enumerate(parts[1:], start=1):
         parent, path = found, ".".join(parts[:idx])
@@ -101,7 +102,8 @@ def _no_attribute(parent: Any, path: str, part: str, where: str | None) -> Confi
 
 
 def _top_level_names() -> list[str]:
-    return [info.name for info in pkgutil.iter_modules() if not info.name.startswith("_")] + list(PACKAGES)
+    found = {info.name for info in pkgutil.iter_modules() if not info.name.startswith("_")}
+    return sorted((found - sys.stdlib_module_names) | set(PACKAGES))
 
 
 def resolve_judged(name: str, trust: Sequence[str] = (), where: str | None = None) -> Any:

@@ -117,23 +117,23 @@ class BatchLoader:
         return self.rows[torch.randperm(len(self.rows), generator=generator)]
 
     def __iter__(self) -> Iterator[Execution]:
+        """The executions from ``state`` to the epoch's end; ``state`` follows once the next one is asked for."""
         epoch = self.state.epoch
         for request, batch in fetch_all(self.source, self._planned(self.order(epoch)), self.num_workers):
             yield self._execution(batch, request, epoch)
+            self.state = request.tag.state
 
     def _planned(self, order: Tensor) -> Iterator[Request[_Planned]]:
-        epoch, total = self.state.epoch, self.steps_per_epoch
-        while length := self.plan.length(self.state.step, total - self.state.position):
-            first = self.state.position
-            position, step = first + length, self.state.step + length
-            ends_epoch = position >= total
-            self.state = LoaderState(epoch + ends_epoch, 0 if ends_epoch else position, step)
-            batches = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(first, position)]
-            keys = [mix(self.seed, epoch, i, self.rank) for i in range(first, position)]
-            planned = _Planned([len(batch) for batch in batches], self.state)
-            yield Request([self._share(batch) for batch in batches], keys, planned)
-            if ends_epoch:
-                return
+        epoch, position, step = self.state.epoch, self.state.position, self.state.step
+        total = self.steps_per_epoch
+        while position < total and (length := self.plan.length(step, total - position)):
+            batches = [
+                order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(position, position + length)
+            ]
+            keys = [mix(self.seed, epoch, i, self.rank) for i in range(position, position + length)]
+            position, step = position + length, step + length
+            after = LoaderState(epoch + 1, 0, step) if position >= total else LoaderState(epoch, position, step)
+            yield Request([self._share(batch) for batch in batches], keys, _Planned([len(b) for b in batches], after))
 
     def _execution(self, batch: Batch, request: Request[_Planned], epoch: int) -> Execution:
         steps, start = [], 0

@@ -21,6 +21,8 @@ from trainkit.types import DataSpec
 
 Part = Literal["train", "val", "test"]
 
+SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
+
 
 class DataModule(L.LightningDataModule, abc.ABC):
     """Base of all data sources. A new one overrides ``load`` and ``prepare``, and little else.
@@ -30,7 +32,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
 
     Args:
         name: Name of the data in run directories and printed lines.
-        batch_size: Samples of one optimizer step, over all processes and micro-batches.
+        batch_size: Samples of one optimizer step, over all processes and micro-batches; None takes 32 below 2,000
+            training samples and 256 from there on.
         eval_batch_size: Rows of an evaluation batch; results do not depend on the part a row is scored with.
         val_share: Share of the samples used for validation.
         test_share: Share of the samples used for the test.
@@ -58,7 +61,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         self,
         *,
         name: str | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         eval_batch_size: int = 256,
         val_share: float = 0.15,
         test_share: float = 0.15,
@@ -69,15 +72,22 @@ class DataModule(L.LightningDataModule, abc.ABC):
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
+            if size is not None and size < 1:
                 raise DataError(f"{key} is {size}", where=f"data.{key}", expected="an integer ≥ 1")
         self.name = name or type(self).__name__.lower()
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.given_batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_share, self.test_share, self.split_seed = val_share, test_share, split_seed
         self.stratify, self.drop_last, self.num_workers = stratify, drop_last, num_workers
         self.fingerprint = ""
         self.given_splits: Splits | None = None
         self._is_set_up = False
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of one optimizer step; needs ``setup`` where it is chosen by the size of the training part."""
+        if self.given_batch_size is not None:
+            return self.given_batch_size
+        return SMALL_BATCH if len(self.splits.train) < SMALL_DATA else LARGE_BATCH
 
     @abc.abstractmethod
     def load(self) -> int:

@@ -20,15 +20,19 @@ def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
     if not any(run.path.glob("events.out.tfevents.*")):
         return
     from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
 
     config: Any = OmegaConf.to_container(parts.config, resolve=True)
     settings = {key: value for section in SECTIONS for key, value in flat(config.get(section), section)}
     metrics = {f"hp/test_{name}": estimate.value for name, estimate in result.test.items()}
     if result.objective is not None:
         metrics["hp/objective"] = result.objective
-    writer = SummaryWriter(str(run.path))
-    writer.add_hparams(settings, {k: v for k, v in metrics.items() if not math.isnan(v)}, run_name=".")
-    writer.close()
+    metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
+    with SummaryWriter(str(run.path)) as writer:
+        for summary in hparams(settings, metrics):
+            writer.file_writer.add_summary(summary)
+        for name, value in metrics.items():
+            writer.add_scalar(name, value, result.facts["steps"] or 0)
 
 
 def flat(value: Any, prefix: str) -> Iterator[tuple[str, bool | int | float | str]]:

@@ -61,6 +61,7 @@ def save_weights(run: RunDirectory, parts: Parts, module: nn.Module) -> None:
     metadata |= {name: json.dumps(value) for name, value in plain.items()}
     with atomic_path(run.weights) as temporary:
         save_file(tensors, temporary, metadata)
+        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def _plain(node: Any) -> Any:

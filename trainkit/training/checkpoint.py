@@ -127,6 +127,8 @@ class CheckpointWriter(Checkpoint):
             self._save(trainer, is_best=False)
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:
+        for logger in trainer.loggers:
+            logger.save()  # a run that is killed goes on from here: its curves must not stand behind
         path = self.run.checkpoints / f"step-{self.position.step}.ckpt"
         trainer.save_checkpoint(path)
         self._saved_step = self.position.step

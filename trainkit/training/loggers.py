@@ -101,4 +101,5 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Leaves flushing to the writer, and writes no file of hyper-parameters: they stand in ``config.yaml``."""
+        """Writes what was added, and no file of hyper-parameters: they stand in ``config.yaml``."""
+        self.experiment.flush()

@@ -201,7 +201,12 @@ class TrainModule(L.LightningModule):
         values["lr"] = torch.tensor(self._raw_optimizer().param_groups[0]["lr"])
         if self._grad_norm is not None:
             values["grad_norm"] = self._grad_norm.detach()
-        self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
+        self.log_dict(values, on_step=True, on_epoch=False, batch_size=1, logger=False)
+        # Written here and not by Lightning, which does so after the batch's callbacks: a checkpoint of this step would
+        # be ahead of its own curves.
+        plain = {name: float(value) for name, value in values.items()} | {"epoch": self.current_epoch}
+        for logger in self.trainer.loggers:
+            logger.log_metrics(plain, step=self.trainer.global_step - 1)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Tells Lightning whether a validation is due, where the execution plan decides."""
