@@ -1,6 +1,6 @@
 """The public names with their signatures, compared with ``public_api.txt``: a change of the face is a decision.
 
-After a change that is meant: ``.venv/bin/python -m tests.test_public_api``, then look at the difference.
+After a change that is meant: ``.venv/bin/python tests/test_public_api.py``, then look at the difference.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trainkit.config.compose import compose
+from trainkit.config.copying import copied, plain
 from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.launch import IMPORTING_MAIN
 from trainkit.runs.live import put_objects
-from trainkit.runs.load import Run, load_run
+from trainkit.runs.load import Run, load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.runs.pipeline import continue_run, run_pipeline
@@ -111,9 +112,11 @@ def fit(
         choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
         choices += ["data=dataset"] * bool(datasets)
         if cfg is not None and choices:
-            raise ConfigError(f"{choices[0]} beside a composed config", where="fit", hint=f"tk.compose(['{choices[0]}'])")
+            raise ConfigError(
+                f"{choices[0]} beside a composed config", where="fit", hint=f"tk.compose(['{choices[0]}'])"
+            )
         given = [*choices, *overrides]
-        config = compose(given) if cfg is None else OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+        config = compose(given) if cfg is None else copied(cfg)
         for key, value in values.items():
             if value is not None:
                 OmegaConf.update(config, key, value, force_add=True)
@@ -133,7 +136,7 @@ def _refuse_unguarded() -> None:
         raise LaunchError(
             f"'{Path(script).name}' calls fit as soon as it is imported, and the processes have to import it",
             where="trainer.devices",
-            hint="put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module's class",
+            hint="put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module",
         )
 
 
@@ -154,7 +157,7 @@ def _inside_hydra(start: Any) -> Result:
 
 def run_job(cfg: DictConfig) -> Result:
     """One job of ``trainkit fit``, as Hydra composed it."""
-    config = OmegaConf.create(OmegaConf.to_container(cfg, resolve=False))
+    config = copied(cfg)
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
     if hydra.mode == RunMode.MULTIRUN and not config.run.dir:
@@ -175,7 +178,7 @@ def write_reports(run: RunDirectory, result: Result, parts: Parts, predictions: 
     from trainkit.reports import write_model_card, write_report
     from trainkit.training import read_metrics
 
-    config: Any = OmegaConf.to_container(parts.config, resolve=True)
+    config = plain(parts.config)
     history = [tuple(row.values()) for row in read_metrics(run.metrics)] if run.metrics.is_file() else []
     counts = unseen_cells(parts.data)
     notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
@@ -210,14 +213,13 @@ def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ())
         raise RunError(f"'{run}' has no {split} part", where="--split")
     narrator.say("data", source)
     result = Result.load(directory)
-    settings = (loaded.config if loaded else OmegaConf.load(directory.config)).evaluation
-    metrics = score_parts({split: made}, settings)[split]
+    metrics = score_parts({split: made}, load_config(directory).evaluation)[split]
     narrator.say(split if split == "test" else "val", metrics_text(metrics))
-    return replace(result, **{split: metrics})
+    return replace(result, test=metrics) if split == "test" else replace(result, validation=metrics)
 
 
 def _is_live(directory: RunDirectory) -> bool:
-    config = OmegaConf.load(directory.config)
+    config = load_config(directory)
     return any("live" in (config.get(section) or {}) for section in ("model", "task"))
 
 

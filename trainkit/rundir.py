@@ -64,11 +64,15 @@ class RunDirectory:
         if not run.path.is_dir():
             raise RunError(f"there is no run directory '{path}'", where="RUN")
         if not run.exists():
-            raise RunError(f"'{path}' holds no run", where="RUN", expected="a directory with a config.yaml, as fit makes it")
+            raise RunError(
+                f"'{path}' holds no run", where="RUN", expected="a directory with a config.yaml, as fit makes it"
+            )
         if run.environment.is_file():
             version = read_json(run.environment).get("format_version", FORMAT_VERSION)
             if version > FORMAT_VERSION:
-                raise RunError(f"'{path}' has format {version}", expected=f"{FORMAT_VERSION} or earlier; install a newer trainkit")
+                raise RunError(
+                    f"'{path}' has format {version}", expected=f"{FORMAT_VERSION} or earlier; install a newer trainkit"
+                )
         return run
 
     @classmethod

@@ -65,7 +65,9 @@ class DatasetData(DataModule):
         for name, part in parts.items():
             if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
                 found = type(part).__name__
-                raise DataError(f"{found} has no length or no items", where=f"data.{name}", expected="a map-style Dataset")
+                raise DataError(
+                    f"{found} has no length or no items", where=f"data.{name}", expected="a map-style Dataset"
+                )
             if not len(part):
                 raise DataError(f"{type(part).__name__} is empty", where=f"data.{name}")
         self._sizes = [len(part) for part in parts.values()]  # type: ignore[arg-type]
@@ -167,7 +169,9 @@ def check_sample(inputs: Any, target: Any, row: int) -> None:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise DataError(f"{name} has NaN or infinite values", where=f"data, sample {row}")
     if target.numel() != 1:
-        raise DataError(f"the target has shape {list(target.shape[1:])}", where=f"data, sample {row}", expected="one number")
+        raise DataError(
+            f"the target has shape {list(target.shape[1:])}", where=f"data, sample {row}", expected="one number"
+        )
 
 
 def _update(digest: Any, inputs: Any) -> None:

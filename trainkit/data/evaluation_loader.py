@@ -1,4 +1,4 @@
-"""Loader for validation and scoring: every batch has the same size, so that a row's result does not depend on its part."""
+"""Loader for validation and scoring: batches of one size, so that a row's result does not depend on its part."""
 
 from __future__ import annotations
 

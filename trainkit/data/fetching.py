@@ -30,7 +30,9 @@ class Request(NamedTuple, Generic[Tag]):
     tag: Tag
 
 
-def fetch_all(source: Source, requests: Iterable[Request[Tag]], num_workers: int) -> Iterator[tuple[Request[Tag], Batch]]:
+def fetch_all(
+    source: Source, requests: Iterable[Request[Tag]], num_workers: int
+) -> Iterator[tuple[Request[Tag], Batch]]:
     """Pairs each request with its batch, in order.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -140,7 +141,7 @@ class BatchLoader:
         for rows, total in zip(request.rows_per_step, request.tag.num_samples, strict=True):
             size, parts = len(rows), min(self.accumulate, len(rows))
             edges = [start + size * part // parts for part in range(parts + 1)]
-            steps.append(Step(tuple(zip(edges[:-1], edges[1:], strict=True)), total, self._is_ghost(total)))
+            steps.append(Step(tuple(itertools.pairwise(edges)), total, self._is_ghost(total)))
             start += size
         state = request.tag.state
         validate = self.plan.validates_after(state)

@@ -74,7 +74,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if size is not None and size < 1:
                 raise DataError(f"{key} is {size}", where=f"data.{key}", expected="an integer ≥ 1")
-        self.name = name or type(self).__name__.lower()
+        self.name: str = name or type(self).__name__.lower()
         self.given_batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_share, self.test_share, self.split_seed = val_share, test_share, split_seed
         self.stratify, self.drop_last, self.num_workers = stratify, drop_last, num_workers
@@ -134,7 +134,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         return None
 
     def flat_arrays(self) -> np.ndarray | None:
-        """The pool as one finite float32 matrix [N, D] for classical models and baselines; None if it has no such form."""
+        """The pool as one finite float32 matrix [N, D] for classical models and baselines; None without such a form."""
         return None
 
     def describe(self) -> str:
@@ -200,7 +200,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
             num_workers=self.num_workers,
         )
 
-    def _shard(self) -> dict[str, int]:
+    def _shard(self) -> dict[str, Any]:
         trainer = self.trainer
         return {"rank": trainer.global_rank, "world_size": trainer.world_size} if trainer is not None else {}
 

@@ -131,7 +131,7 @@ class TableInputs(nn.Module):
             return {"numbers": numbers, "codes": codes}
         one_hot = numbers.new_zeros(len(codes), sum(self.cardinalities))
         known = ((codes > 0) | self.has_rare).to(numbers.dtype)
-        one_hot.scatter_(1, codes + self._buffers["_starts"], known)  # type: ignore[arg-type, operator]
+        one_hot.scatter_(1, codes + self._buffers["_starts"], known)  # type: ignore[operator]
         return torch.cat([numbers, one_hot], dim=1)
 
 

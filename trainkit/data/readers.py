@@ -73,7 +73,9 @@ class ArrayReader(Reader):
     def read(self, path: Path) -> tuple[Inputs, dict[str, int]]:
         """Samples [N, ...] as they are in the file."""
         if path.suffix not in (".npy", ".npz"):
-            raise DataError(f"cannot read '{path}'", where="FILE", expected=f"a .npy or .npz of shape {self._expected()}")
+            raise DataError(
+                f"cannot read '{path}'", where="FILE", expected=f"a .npy or .npz of shape {self._expected()}"
+            )
         if not path.is_file():
             raise DataError(f"there is no file '{path}'", where="FILE")
         try:
@@ -96,7 +98,9 @@ class ArrayReader(Reader):
         names = list(archive.files)
         name = "inputs" if "inputs" in names else names[0] if len(names) == 1 else None
         if name is None:
-            raise DataError(f"'{path}' holds {', '.join(names)}", where="FILE", expected="one array, or one called inputs")
+            raise DataError(
+                f"'{path}' holds {', '.join(names)}", where="FILE", expected="one array, or one called inputs"
+            )
         array: np.ndarray = archive[name]
         return array
 

@@ -102,25 +102,27 @@ class DatasetSource(Source):
         if isinstance(batch, (tuple, list)) and len(batch) == 2:
             return batch[0], batch[1]
         raise DataError(
-            f"a sample is a {type(batch).__name__}", where="data.train", expected="(inputs, target), or a dict with the target"
+            f"a sample is a {type(batch).__name__}",
+            where="data.train",
+            expected="(inputs, target), or a dict with the target",
         )
 
 
-class seeded:  # noqa: N801 - used as a function
+class seeded:
     """Context in which Python's, NumPy's and torch's generators are seeded by a key, and put back afterwards."""
 
     def __init__(self, key: int) -> None:
         self.key = key
 
     def __enter__(self) -> None:
-        self.states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+        self.states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         random.seed(self.key)
-        np.random.seed(self.key % 2**32)  # noqa: NPY002
-        torch.random.default_generator.manual_seed(self.key)
+        np.random.seed(self.key % 2**32)
+        torch.default_generator.manual_seed(self.key)
 
     def __exit__(self, *exc: object) -> None:
         random.setstate(self.states[0])
-        np.random.set_state(self.states[1])  # noqa: NPY002
+        np.random.set_state(self.states[1])
         torch.set_rng_state(self.states[2])
 
 

@@ -14,8 +14,8 @@ from trainkit.data.encoding import TableEncoder
 from trainkit.data.fingerprint import fingerprint_arrays, fingerprint_file
 from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import TableInputs, takes_columns
-from trainkit.data.reading import read_table
 from trainkit.data.readers import TableReader
+from trainkit.data.reading import read_table
 from trainkit.data.sources import TensorSource
 from trainkit.data.splits import Splits
 from trainkit.data.targets import TargetColumn
@@ -82,7 +82,9 @@ class TableData(DataModule):
         for frame, path in zip(frames[1:], [p for p in (self.val_path, self.test_path) if p], strict=True):
             missing = sorted(main - set(frame.columns) - set(self.ignore))
             if missing:
-                raise DataError(f"'{path}' lacks the columns {', '.join(missing)}", where="data", expected=f"those of {self.path}")
+                raise DataError(
+                    f"'{path}' lacks the columns {', '.join(missing)}", where="data", expected=f"those of {self.path}"
+                )
         self._sizes = [len(frame) for frame in frames]
         self._frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
         self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
@@ -90,7 +92,7 @@ class TableData(DataModule):
 
     def strata(self) -> np.ndarray | None:
         """The classes; None for a number."""
-        return self._strata.encode(self._frame) if self._strata.kind == "class" else None
+        return np.asarray(self._strata.encode(self._frame)) if self._strata.kind == "class" else None
 
     def draw_splits(self, num_rows: int) -> Splits:
         """Rows of ``val_path`` and ``test_path`` are their parts; the rest is drawn from the main table."""
@@ -101,7 +103,7 @@ class TableData(DataModule):
     def row_numbers(self, rows: np.ndarray) -> np.ndarray:
         """Row numbers in the file that a pool row came from, counted from 0."""
         starts = np.cumsum([0, *self._sizes])
-        return rows - starts[np.searchsorted(starts, rows, side="right") - 1]
+        return np.asarray(rows - starts[np.searchsorted(starts, rows, side="right") - 1])
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Fits the encoder on the training rows and encodes all."""
@@ -113,7 +115,7 @@ class TableData(DataModule):
         encoded = encoder.transform(self._frame)
         self.missing, self.unseen = encoded.missing, encoded.unseen
         inputs: Inputs = {"numbers": torch.from_numpy(encoded.numbers), "codes": torch.from_numpy(encoded.codes)}
-        target = encoder.encode_target(self._frame)
+        target = np.array(encoder.encode_target(self._frame))  # a copy: pandas may hand out a view that is read only
         self.source = TensorSource(inputs, torch.from_numpy(target))
         self.spec = DataSpec(
             input_kind="table",

@@ -35,7 +35,9 @@ def adamw(
     return functools.partial(torch.optim.AdamW, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
-def sgd(lr: float = 0.1, *, momentum: float = 0.9, nesterov: bool = True, weight_decay: float = 5e-4) -> OptimizerFactory:
+def sgd(
+    lr: float = 0.1, *, momentum: float = 0.9, nesterov: bool = True, weight_decay: float = 5e-4
+) -> OptimizerFactory:
     """Stochastic gradient descent with momentum, to be built on a model's parameters.
 
     Args:

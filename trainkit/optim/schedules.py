@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -53,7 +54,7 @@ class WarmupSchedule(LRScheduler):
         progress = min(1.0, (step - self.warmup_steps) / left)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Learning rates of the groups for the step that comes next."""
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
 from trainkit.config.compose import compose
+from trainkit.config.copying import copied
 from trainkit.config.resolvers import active_spec
 from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, Splits
@@ -28,7 +29,7 @@ from trainkit.tasks import auto as auto_task
 def seed_everything(seed: int) -> None:
     """Seeds Python's, NumPy's and torch's generators (those of all devices too)."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
@@ -45,7 +46,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         DataError: The data cannot be used.
     """
     live = live or LiveObjects()
-    config = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
+    config = copied(config)
     data = live.data or build(config.data, "data", DataModule)
     data.given_splits = splits
     data.setup()
@@ -137,7 +138,7 @@ def fill(config: DictConfig, data: DataModule) -> None:
             node = config.get(section)
             if isinstance(node, DictConfig) and "_target_" in node:
                 _fill(node, section, values)
-                config[section] = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
+                config[section] = copied(node, resolve=True)
 
 
 def _fill(node: DictConfig | ListConfig, path: str, values: dict[str, Any]) -> None:

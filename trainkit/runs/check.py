@@ -44,7 +44,10 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
     if name not in names:
         note = "" if has_val else "; there is no validation part"
         raise ConfigError(
-            f"nobody logs '{name}'{note}", where="trainer.monitor", expected=one_of(names), hint=did_you_mean(name, names)
+            f"nobody logs '{name}'{note}",
+            where="trainer.monitor",
+            expected=one_of(names),
+            hint=did_you_mean(name, names),
         )
     if trainer.mode:
         return name, str(trainer.mode)
@@ -55,7 +58,7 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
 
 def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
     """Raises ConfigError for callbacks that watch a value nobody logs, or that cannot work here."""
-    names = parts.task.metric_names() + ["lr", "grad_norm", "train/samples_per_second"]
+    names = [*parts.task.metric_names(), "lr", "grad_norm", "train/samples_per_second"]
     refused = {
         "StochasticWeightAveraging": "its pass for BatchNorm would train the model",
         "WeightAveraging": "it would average once per execution instead of once per step",
@@ -68,7 +71,9 @@ def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
         name = getattr(callback, "monitor", None)
         if isinstance(name, str) and name not in names:
             where = f"callbacks, {kind}.monitor"
-            raise ConfigError(f"nobody logs '{name}'", where=where, expected=one_of(names), hint=did_you_mean(name, names))
+            raise ConfigError(
+                f"nobody logs '{name}'", where=where, expected=one_of(names), hint=did_you_mean(name, names)
+            )
 
 
 def check_batches(parts: Parts) -> None:
@@ -78,7 +83,8 @@ def check_batches(parts: Parts) -> None:
     smallest = (last if last and not data.drop_last else data.batch_size) // (trainer.devices * trainer.accumulate)
     if not data.steps_per_epoch():
         raise DataError(
-            f"{len(data.splits.train)} training samples make no whole batch of {data.batch_size}", where="data.batch_size"
+            f"{len(data.splits.train)} training samples make no whole batch of {data.batch_size}",
+            where="data.batch_size",
         )
     batch_norm = nn.modules.batchnorm._BatchNorm
     if smallest <= 1 and any(isinstance(m, batch_norm) for m in parts.network.modules() if parts.network):  # type: ignore[union-attr]
@@ -114,7 +120,7 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
         task.check(outputs, target)
         loss_sum, weight = task.loss(outputs, target)
         if loss_sum.requires_grad:
-            loss_sum.backward()
+            torch.autograd.backward(loss_sum)
         loss = float(loss_sum.detach() / weight)
     if loss != loss:
         raise ConfigError("the first loss is nan", where="model")
@@ -130,5 +136,6 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     return ConfigError(
         f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {cause}",
         where="model",
-        expected=f"a net for {shapes}" + (f", which reach it as one matrix [B, {parts.data.spec.input_shape[0]}]" * is_table),
+        expected=f"a net for {shapes}"
+        + (f", which reach it as one matrix [B, {parts.data.spec.input_shape[0]}]" * is_table),
     )

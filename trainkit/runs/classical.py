@@ -107,5 +107,3 @@ def load_estimator(run: RunDirectory) -> Any:
         return skops.io.load(run.classical_model, trusted=list(TRUSTED))
     except (UntrustedTypesFoundException, ValueError, KeyError, OSError, TypeError) as error:
         raise RunError(f"'{run.classical_model}' is damaged: {error}", where="RUN") from error
-
-

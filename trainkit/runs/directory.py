@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
 from trainkit.config.compose import group_choices
+from trainkit.config.copying import plain
 from trainkit.config.resolvers import run_name
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
@@ -57,7 +58,7 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
         ConfigError: An override asks for another value than the run has.
     """
     stored = load_config(directory)
-    before = OmegaConf.load(directory.overrides).get("overrides", []) if directory.overrides.is_file() else []
+    before = plain(OmegaConf.load(directory.overrides))["overrides"] if directory.overrides.is_file() else []
     groups = set(group_choices())
     for text in overrides:
         if text in before:
@@ -80,7 +81,7 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
 
 
 def _same_group(directory: RunDirectory, key: str, text: str, stored: DictConfig, config: DictConfig) -> None:
-    was, now = _plain(stored.get(key)), _plain(config.get(key))
+    was, now = plain(stored.get(key), False), plain(config.get(key), False)
     if key == "experiment" or _agrees(now, was):
         return
     name = was.get("_target_", was) if isinstance(was, dict) else was
@@ -91,12 +92,8 @@ def _same_group(directory: RunDirectory, key: str, text: str, stored: DictConfig
     )
 
 
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
-
-
 def _agrees(now: Any, was: Any) -> bool:
     """Whether a freshly composed node says the same as a stored one, whose ``???`` have been filled."""
     if isinstance(now, dict) and isinstance(was, dict):
         return all(key in was and _agrees(value, was[key]) for key, value in now.items())
-    return now == "???" or now == was
+    return bool(now == "???" or now == was)

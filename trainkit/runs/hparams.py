@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from trainkit.config.copying import plain
 from trainkit.rundir import RunDirectory
 from trainkit.runs.parts import Parts
 from trainkit.runs.result import Result
@@ -22,14 +21,14 @@ def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    config: Any = OmegaConf.to_container(parts.config, resolve=True)
+    config = plain(parts.config)
     settings = {key: value for section in SECTIONS for key, value in flat(config.get(section), section)}
     metrics = {f"hp/test_{name}": estimate.value for name, estimate in result.test.items()}
     if result.objective is not None:
         metrics["hp/objective"] = result.objective
     metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}
     with SummaryWriter(str(run.path)) as writer:
-        for summary in hparams(settings, metrics):
+        for summary in hparams(settings, metrics):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for name, value in metrics.items():
             writer.add_scalar(name, value, result.facts["steps"] or 0)

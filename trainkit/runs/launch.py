@@ -137,10 +137,8 @@ def _payload(live: LiveObjects) -> Payload | None:
     Raises:
         LaunchError: One cannot be pickled, or is defined where another process cannot import it from.
     """
-    named = {"data": live.data, "model": live.model, "task": live.task}
-    named |= {"optimizer": live.optimizer, "scheduler": live.scheduler}
-    named |= {"callbacks": list(live.callbacks), "loggers": list(live.loggers)}  # type: ignore[dict-item]
-    given = {name: thing for name, thing in named.items() if thing not in (None, [])}
+    given: dict[str, Any] = {name: getattr(live, name) for name in sorted(live.sections())}
+    given |= {name: list(things) for name in ("callbacks", "loggers") if (things := getattr(live, name))}
     if not given:
         return None
     needs_main = False

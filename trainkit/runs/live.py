@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, DatasetData
@@ -63,9 +63,8 @@ def _is_plain(value: Any) -> bool:
 
 def record(thing: Any) -> dict[str, Any]:
     """What a config says of an object that cannot be imported again: its class, file and source."""
-    kind = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
-    if isinstance(thing, functools.partial):
-        kind = thing.func
+    thing = thing.func if isinstance(thing, functools.partial) else thing
+    kind: Any = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
     return {"live": f"{kind.__module__}.{kind.__qualname__}", **source_of(kind)}
 
 
@@ -165,7 +164,7 @@ def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule
     settings: Any = OmegaConf.to_container(config.data, resolve=False)
     for name in ("_target_", "train", "val", "test"):
         settings.pop(name, None)
-    made: dict[str, Dataset[Any]] = {
+    made: dict[str, Any] = {
         name: given() if isinstance(given, functools.partial) or inspect.isclass(given) else given
         for name, given in datasets.items()
     }

@@ -131,7 +131,9 @@ class Run:
         if hasattr(source, "__getitem__") and hasattr(source, "__len__") and len(source):
             pool = DatasetSource([source], self.config.data.get("target") or "target")
             return pool.fetch(torch.arange(len(source)), 0)[0], {}
-        raise DataError(f"cannot predict a {type(source).__name__}", expected="a file, a DataFrame, an array or a Dataset")
+        raise DataError(
+            f"cannot predict a {type(source).__name__}", expected="a file, a DataFrame, an array or a Dataset"
+        )
 
 
 def load_run(

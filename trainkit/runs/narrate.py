@@ -54,7 +54,8 @@ def task_line(parts: Parts) -> str:
     else:
         counts = np.bincount(target, minlength=spec.num_classes)
         rare = int(counts.argmin())
-        about = f"{spec.num_classes} classes{auto} · rarest {spec.class_names[rare]} {100 * counts[rare] / counts.sum():.1f} %"
+        share = counts[rare] / counts.sum()
+        about = f"{spec.num_classes} classes{auto} · rarest {spec.class_names[rare]} {100 * share:.1f} %"
     if parts.network is None:
         return about
     name, mode = monitored(parts)

@@ -1,4 +1,4 @@
-"""One run from config to result: prepare, check, train, score, compare, report. The last file written says it is done."""
+"""One run from config to result: prepare, check, train, score, compare, report; the result is written last."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def finish(run: Run, directory: RunDirectory) -> Result:
         outcome = _train(run, directory)
         if outcome.interrupted:
             _record(run, directory, outcome, "interrupted").save()
-            run.narrator.say("stop", f"saved at step {outcome.steps:,} · trainkit fit run.dir={directory.path} continues")
+            run.narrator.say(
+                "stop", f"saved at step {outcome.steps:,} · trainkit fit run.dir={directory.path} continues"
+            )
             _stop(outcome.interrupted)
         return _score(run, directory, outcome)
     except Exception as error:
@@ -187,7 +189,7 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     threads = torch.get_num_threads()
     predictor = _predictor(run, directory)
     made = {
-        PART_NAMES[part]: predictor.predict_part(data, part)  # type: ignore[arg-type]
+        PART_NAMES[part]: predictor.predict_part(data, part)
         for part in ("val", "test")
         if len(getattr(data.splits, part))
     }
@@ -251,4 +253,3 @@ def _headline(metrics: dict[str, Any]) -> tuple[str | None, str]:
         return None, "max"
     name = next(iter(validation))
     return f"val/{name}", "min" if name == "rmse" else "max"
-

@@ -22,9 +22,9 @@ from trainkit.runs.parts import Parts
 from trainkit.runs.version import VERSION
 
 PACKAGES = (
-    "torch torchvision lightning torchmetrics hydra-core omegaconf numpy pandas pyarrow scikit-learn skops safetensors "
-    "tensorboard"
-).split()
+    *("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pandas", "pyarrow"),
+    *("scikit-learn", "skops", "safetensors", "tensorboard"),
+)
 
 
 def environment(parts: Parts, devices: Devices) -> dict[str, Any]:

@@ -44,11 +44,15 @@ class Result:
         """Contents of ``result.json``."""
         parts = {"test": self.test, "validation": self.validation}
         metrics = {
-            part: {name: estimate_json(value) for name, value in values.items()} for part, values in parts.items() if values
+            part: {name: estimate_json(value) for name, value in values.items()}
+            for part, values in parts.items()
+            if values
         }
         objective = {"name": self.objective_name, "mode": self.objective_mode, "value": self.objective}
         plain = {"format_version": FORMAT_VERSION, "status": self.status, "metrics": metrics, "objective": objective}
-        return plain | dict(self.facts) | {"baseline": dict(self.baseline)} | ({"error": self.error} if self.error else {})
+        return (
+            plain | dict(self.facts) | {"baseline": dict(self.baseline)} | ({"error": self.error} if self.error else {})
+        )
 
     def save(self) -> None:
         """Writes ``result.json``, the last file of a run."""

@@ -57,7 +57,8 @@ def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...
 def score_parts(parts: dict[str, Predictions], settings: Any) -> dict[str, dict[str, Estimate]]:
     """Metrics with intervals of each part."""
     return {
-        split: score(made, resamples=settings.resamples, confidence=settings.confidence) for split, made in parts.items()
+        split: score(made, resamples=settings.resamples, confidence=settings.confidence)
+        for split, made in parts.items()
     }
 
 
@@ -75,7 +76,14 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
     else:
         train, rows = data.rows("train").numpy(), data.rows("test").numpy()
         name, bar = fit_baseline(
-            matrix[train], data.targets("train"), matrix[rows], test.rows, test.target, names, kind, seed=parts.config.seed
+            matrix[train],
+            data.targets("train"),
+            matrix[rows],
+            test.rows,
+            test.target,
+            names,
+            kind,
+            seed=parts.config.seed,
         )
     headline = next(iter(metrics_for(test)))
     difference = compare(test, bar, headline, resamples=settings.resamples, confidence=settings.confidence)
@@ -91,8 +99,8 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
 
 def estimate_from_json(values: dict[str, Any]) -> Estimate:
     """The estimate that ``estimate_json`` wrote."""
-    numbers = [math.nan if values[name] is None else values[name] for name in ("value", "low", "high")]
-    return Estimate(*numbers, n=values["n"], method=values.get("method", "bootstrap"))
+    value, low, high = (math.nan if values[name] is None else values[name] for name in ("value", "low", "high"))
+    return Estimate(value, low, high, n=values["n"], method=values.get("method", "bootstrap"))
 
 
 def unseen_cells(data: DataModule) -> dict[str, int]:

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from trainkit.config.copying import copied
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build, seed_everything
@@ -35,7 +36,6 @@ from trainkit.training import (
     StopFlag,
     TrainModule,
     load_best_weights,
-    usable_checkpoint,
 )
 
 PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
@@ -83,8 +83,8 @@ def build_callbacks(parts: Parts) -> list[L.Callback]:
 
 
 def _filled(node: DictConfig, values: dict[str, Any]) -> DictConfig:
-    copy = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
-    for key in copy:
+    copy = copied(node, resolve=True)
+    for key in list(copy):
         if OmegaConf.is_missing(copy, key) and values.get(str(key)) is not None:
             copy[key] = values[str(key)]
     return copy

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from trainkit.config.copying import plain
 from trainkit.data.readers import Reader, reader_from_json
 from trainkit.errors import RunError
 from trainkit.rundir import FORMAT_VERSION, RunDirectory, atomic_path
@@ -49,23 +49,19 @@ def save_weights(run: RunDirectory, parts: Parts, module: nn.Module) -> None:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     inputs = parts.network.inputs if parts.network is not None else module.model.inputs  # type: ignore[union-attr]
     settings = inputs.settings() if hasattr(inputs, "settings") else {"kind": "identity"}  # type: ignore[operator]
-    plain = {
+    described = {
         "spec": parts.data.spec.to_json(),
         "inputs": settings,
         "reader": parts.data.metadata(),
-        "model": _plain(parts.config.model),
-        "task": _plain(parts.config.task),
+        "model": plain(parts.config.model),
+        "task": plain(parts.config.task),
         "data_fingerprint": parts.data.fingerprint,
     }
     metadata = {"format": "pt", "trainkit": VERSION, "format_version": str(FORMAT_VERSION)}
-    metadata |= {name: json.dumps(value) for name, value in plain.items()}
+    metadata |= {name: json.dumps(value) for name, value in described.items()}
     with atomic_path(run.weights) as temporary:
         save_file(tensors, temporary, metadata)
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
 
 
 def load_weights(run: RunDirectory) -> SavedModel:
@@ -76,7 +72,9 @@ def load_weights(run: RunDirectory) -> SavedModel:
     """
     if not run.weights.is_file():
         status = run.status() or "was not finished"
-        raise RunError(f"'{run.path}' has no weights yet: the run {status}", where="RUN", hint=f"trainkit fit run.dir={run.path}")
+        raise RunError(
+            f"'{run.path}' has no weights yet: the run {status}", where="RUN", hint=f"trainkit fit run.dir={run.path}"
+        )
     try:
         with safe_open(run.weights, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -12,14 +12,13 @@ import types
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from trainkit.data import Splits
 from trainkit.errors import TrainkitError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import find_devices
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME
+from trainkit.runs.load import load_config
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
@@ -31,9 +30,7 @@ def main(run_dir: str, folder: str, timeout_seconds: str) -> int:
     try:
         run = RunDirectory(Path(run_dir))
         live = _live(Path(folder) / LIVE)
-        config = OmegaConf.load(run.config)
-        assert OmegaConf.is_dict(config)
-        parts = build_parts(config, live, Splits.load(run.splits))
+        parts = build_parts(load_config(run), live, Splits.load(run.splits))
         checkpoint, _ = usable_checkpoint(run)
         outcome = dataclasses.asdict(train(parts, run, find_devices(parts.config), checkpoint))
     except TrainkitError as error:

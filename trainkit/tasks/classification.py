@@ -45,7 +45,9 @@ class Classification(Task):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             where = "task.label_smoothing"
-            raise ConfigError(f"label smoothing {label_smoothing} is out of range", where=where, expected="0 to below 1")
+            raise ConfigError(
+                f"label smoothing {label_smoothing} is out of range", where=where, expected="0 to below 1"
+            )
         self.label_smoothing = label_smoothing
         if num_classes < 2:
             raise ConfigError(f"classification of {num_classes} class", where="task.num_classes", expected="at least 2")
@@ -60,7 +62,9 @@ class Classification(Task):
             return None
         if isinstance(weights, str):
             if weights != "balanced":
-                raise ConfigError(f"class weights '{weights}'", where="task.class_weights", expected="balanced or numbers")
+                raise ConfigError(
+                    f"class weights '{weights}'", where="task.class_weights", expected="balanced or numbers"
+                )
             seen = torch.tensor(counts if counts is not None else [1] * self.num_classes).clamp(min=1)
             return (seen.sum() / (self.num_classes * seen)).float()
         values = torch.tensor(list(weights), dtype=torch.float32)
@@ -89,9 +93,7 @@ class Classification(Task):
             soft = target.to(logits.dtype) * (1 - smoothing) + smoothing / 2
             each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
             return (each if self.class_weights is None else each * self.class_weights[target]).sum(), weight
-        loss = functional.cross_entropy(
-            outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing
-        )
+        loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
         return loss, weight
 
     def predictions(self, outputs: Tensor) -> Tensor:
@@ -111,7 +113,9 @@ class Classification(Task):
         """Accuracy."""
         if self.num_classes == 2:
             return MetricCollection({"accuracy": _PositiveAccuracy()})
-        return MetricCollection({"accuracy": MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)})
+        return MetricCollection(
+            {"accuracy": MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)}
+        )
 
     def chance(self) -> float:
         """Cross-entropy of equal odds, ln K."""
@@ -124,7 +128,8 @@ class Classification(Task):
         raise ConfigError(
             f"the model gives outputs of shape {_shape(outputs)}",
             where="model",
-            expected=f"[batch, {self.num_classes}], a logit for each class" + (", or [batch]" * (self.num_classes == 2)),
+            expected=f"[batch, {self.num_classes}], a logit for each class"
+            + (", or [batch]" * (self.num_classes == 2)),
         )
 
 

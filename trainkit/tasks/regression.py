@@ -66,5 +66,7 @@ class Regression(Task):
             return
         shape = ", ".join(["batch", *map(str, outputs.shape[1:])])
         raise ConfigError(
-            f"the model gives outputs of shape [{shape}]", where="model", expected="[batch] or [batch, 1], one number each"
+            f"the model gives outputs of shape [{shape}]",
+            where="model",
+            expected="[batch] or [batch, 1], one number each",
         )

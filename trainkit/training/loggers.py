@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,11 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, save_dir: str | Path, resume_step: int = 0) -> None:
-        purge = {"purge_step": resume_step} if resume_step else {}
+        purge: dict[str, Any] = {"purge_step": resume_step} if resume_step else {}
         super().__init__(save_dir=str(save_dir), name="", version="", default_hp_metric=False, **purge)
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes curves; the epoch goes with each point in ``metrics.csv`` instead."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 

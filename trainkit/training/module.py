@@ -35,7 +35,7 @@ class TrainModule(L.LightningModule):
         model: The net; gets inputs [B, ...], or a dict of tensors by name.
         task: Loss, metrics and predictions.
         optimizer: Takes parameter groups, gives an optimizer; ``adamw()`` by default.
-        scheduler: Takes the optimizer (and ``total_steps``), gives a scheduler stepped per optimizer step; None for none.
+        scheduler: Takes the optimizer (and ``total_steps``), gives a scheduler stepped per optimizer step; or None.
         accumulate: Micro-batches that a batch of the user's own DataLoader is cut into.
         clip_norm: Largest norm of the whole gradient; None for no clipping.
         clip_value: Largest absolute value of each gradient element; None for no clipping.
@@ -113,8 +113,10 @@ class TrainModule(L.LightningModule):
         if execution is not None and execution.state.step != step_now:
             raise RuntimeError(f"the loader stands at step {execution.state.step}, the trainer at {step_now}")
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = step_now - 1
-        self.window.update([output for outputs in done for output in outputs], self.task, sum(s.num_samples for s in steps))
-        if step_now % self.trainer.log_every_n_steps == 0:
+        self.window.update(
+            [output for outputs in done for output in outputs], self.task, sum(s.num_samples for s in steps)
+        )
+        if step_now % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_window()
 
     def _single_step(self, batch: Any) -> Step:
@@ -136,7 +138,7 @@ class TrainModule(L.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         scheduler = self.lr_schedulers()
         if scheduler is not None:
-            scheduler.step()  # type: ignore[union-attr, call-arg]
+            scheduler.step()  # type: ignore[union-attr]
         if torch.is_autocast_enabled(self.device.type):
             torch.clear_autocast_cache()  # weights cast before this step are out of date
         return outputs

@@ -12,7 +12,7 @@ import torch
 def get_random_state() -> dict[str, Any]:
     """State of Python's, NumPy's and torch's generators (those of all CUDA devices too), as lists and uint8 tensors."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": [version, list(words), gauss],
         "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, cached],

@@ -11,7 +11,7 @@ import lightning as L
 import torch
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: the run was asked to stop, and was saved
+class Interrupted(Exception):
     """The run was stopped by a signal, after its state was saved.
 
     Args:
