@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
@@ -117,6 +117,8 @@ def fit(
             )
         given = [*choices, *overrides]
         config = compose(given) if cfg is None else copied(cfg)
+        if cfg is not None and HydraConfig.initialized():
+            given += _take_job(config)
         for key, value in values.items():
             if value is not None:
                 OmegaConf.update(config, key, value, force_add=True)
@@ -158,12 +160,18 @@ def _inside_hydra(start: Any) -> Result:
 def run_job(cfg: DictConfig) -> Result:
     """One job of ``trainkit fit``, as Hydra composed it."""
     config = copied(cfg)
-    hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
-    if hydra.mode == RunMode.MULTIRUN and not config.run.dir:
-        with open_dict(config):
-            config.run.dir = hydra.runtime.output_dir
+    overrides = _take_job(config)
     return _run(config, LiveObjects(), overrides)
+
+
+def _take_job(config: DictConfig) -> list[str]:
+    """Gives a job of a multirun the directory that Hydra made for it; returns the job's overrides."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and not OmegaConf.select(config, "run.dir"):
+        output = Path(hydra.runtime.output_dir)
+        short = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
+        OmegaConf.update(config, "run.dir", str(short), force_add=True)
+    return list(hydra.overrides.task)
 
 
 def _run(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Result:

@@ -12,6 +12,28 @@ from trainkit.runs.parts import Parts
 from trainkit.runs.result import Result
 
 SECTIONS = ("seed", "data", "model", "task", "optimizer", "scheduler", "trainer")
+"""Sections of the config that make up the hyper-parameters."""
+
+LEFT_OUT = frozenset(
+    [
+        "data.eval_batch_size",
+        "data.num_workers",
+        "data.ignore",
+        "task.class_counts",
+        "task.num_classes",
+        "task.target_mean",
+        "task.target_scale",
+        "trainer.devices",
+        "trainer.accelerator",
+        "trainer.threads",
+        "trainer.monitor",
+        "trainer.mode",
+        "trainer.steps_per_execution",
+        "trainer.deterministic",
+        "trainer.val_every_n_epochs",
+    ]
+)
+"""Keys that say where and how a run was made, not what was tried."""
 
 
 def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
@@ -22,7 +44,9 @@ def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
     from torch.utils.tensorboard.summary import hparams
 
     config = plain(parts.config)
-    settings = {key: value for section in SECTIONS for key, value in flat(config.get(section), section)}
+    settings = {
+        key: value for section in SECTIONS for key, value in flat(config.get(section), section) if key not in LEFT_OUT
+    }
     metrics = {f"hp/test_{name}": estimate.value for name, estimate in result.test.items()}
     if result.objective is not None:
         metrics["hp/objective"] = result.objective
