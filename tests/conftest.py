@@ -7,6 +7,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # read once, when torch is imported
 
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "trainkit", "conf")
 CACHES = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".venv", ".git"}
 TRAINING_LEAVES = ("runs", "outputs", "multirun", "lightning_logs", "build", "dist")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -116,3 +119,49 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return CliResult(code or 0, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources (a build leaves files beside them)."""
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"
+    source.mkdir()
+    for name in SOURCES:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(REPOSITORY / name, source / name)
+    pip("wheel", "--no-build-isolation", "--wheel-dir", place, source)
+    (built,) = place.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nothing but the installed wheel."""
+    target = tmp_path_factory.mktemp("installed")
+    pip("install", "--target", target, wheel)
+    return target
+
+
+def pip(command: str, *arguments: str | Path) -> None:
+    common = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", command, *common, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def run(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """``run("-c", script)`` in an empty folder with the installed trainkit, and neither the repository nor the cwd."""
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+
+    def start(*arguments: str | Path) -> str:
+        command = [sys.executable, "-P", *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return start

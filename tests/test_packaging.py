@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -18,7 +15,6 @@ import pytest
 import trainkit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "trainkit", "conf")
 LINE = re.compile(
     r"\[\d{4}-\d{2}-\d{2}\] - \[(\d+\.\d+\.\d+)\] - \[[a-z -]+\] - "
     r"\[(added|changed|fixed|removed|deprecated|security)\] - \S.*\."
@@ -44,52 +40,6 @@ print(json.dumps({"trainkit": trainkit.__file__, "conf": trainkit.conf.__file__,
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources (a build leaves files beside them)."""
-    place = tmp_path_factory.mktemp("wheel")
-    source = place / "source"
-    source.mkdir()
-    for name in SOURCES:
-        if (REPOSITORY / name).is_dir():
-            shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(REPOSITORY / name, source / name)
-    pip("wheel", "--no-build-isolation", "--wheel-dir", place, source)
-    (built,) = place.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with nothing but the installed wheel."""
-    target = tmp_path_factory.mktemp("installed")
-    pip("install", "--target", target, wheel)
-    return target
-
-
-def pip(command: str, *arguments: str | Path) -> None:
-    common = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", command, *common, *map(str, arguments)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def run(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """``run("-c", script)`` in an empty folder with the installed trainkit, and neither the repository nor the cwd."""
-    monkeypatch.setenv("PYTHONPATH", str(installed))
-
-    def start(*arguments: str | Path) -> str:
-        command = [sys.executable, "-P", *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return start
 
 
 def test_every_package_on_disk_is_listed(project: dict[str, Any]) -> None:

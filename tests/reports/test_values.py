@@ -143,7 +143,8 @@ def test_units() -> None:
 
 def test_names_come_from_the_config_or_the_directory(config: dict[str, Any], tmp_path: Path) -> None:
     run_dir = tmp_path / "churn" / "2026-11-23_05-10-02"
-    assert run_title(run_dir, config) == "churn"
+    assert run_title(run_dir, config) == "shapes"
+    assert run_title(run_dir, {"data": {"name": None, "path": "tables/bank.csv"}}) == "bank"
     assert run_title(run_dir, config | {"run": {"name": "mine"}}) == "mine"
     assert run_title(run_dir, {}) == "churn"
     assert short_target(config, "model") == "MLP"

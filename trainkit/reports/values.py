@@ -155,8 +155,10 @@ def format_bytes(count: float) -> str:
 
 
 def run_title(run_dir: Path, config: Mapping[str, Any]) -> str:
-    """The run's name: ``run.name``, else the folder that holds its dated directory."""
-    return str(_mapping(config, "run").get("name") or run_dir.absolute().parent.name)
+    """The run's name: ``run.name``, else the data's, else the folder that holds its dated directory."""
+    data = _mapping(config, "data")
+    name = _mapping(config, "run").get("name") or data.get("name") or Path(str(data.get("path") or "")).stem
+    return str(name or run_dir.absolute().parent.name)
 
 
 def short_target(config: Mapping[str, Any], section: str) -> str:

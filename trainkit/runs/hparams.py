@@ -14,25 +14,14 @@ from trainkit.runs.result import Result
 SECTIONS = ("seed", "data", "model", "task", "optimizer", "scheduler", "trainer")
 """Sections of the config that make up the hyper-parameters."""
 
-LEFT_OUT = frozenset(
-    [
-        "data.eval_batch_size",
-        "data.num_workers",
-        "data.ignore",
-        "task.class_counts",
-        "task.num_classes",
-        "task.target_mean",
-        "task.target_scale",
-        "trainer.devices",
-        "trainer.accelerator",
-        "trainer.threads",
-        "trainer.monitor",
-        "trainer.mode",
-        "trainer.steps_per_execution",
-        "trainer.deterministic",
-        "trainer.val_every_n_epochs",
-    ]
-)
+LEFT_OUT = {
+    "data": ("eval_batch_size", "num_workers", "ignore"),
+    "task": ("class_counts", "num_classes", "target_mean", "target_scale"),
+    "trainer": (
+        *("devices", "accelerator", "threads", "monitor", "mode", "steps_per_execution", "deterministic"),
+        "val_every_n_epochs",
+    ),
+}
 """Keys that say where and how a run was made, not what was tried."""
 
 
@@ -44,8 +33,9 @@ def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
     from torch.utils.tensorboard.summary import hparams
 
     config = plain(parts.config)
+    left_out = {f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys}
     settings = {
-        key: value for section in SECTIONS for key, value in flat(config.get(section), section) if key not in LEFT_OUT
+        key: value for section in SECTIONS for key, value in flat(config.get(section), section) if key not in left_out
     }
     metrics = {f"hp/test_{name}": estimate.value for name, estimate in result.test.items()}
     if result.objective is not None:
