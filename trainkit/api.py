@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
-from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError
+from trainkit.config.messages import from_omegaconf
+from trainkit.data import Splits
+from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError, one_of
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.launch import IMPORTING_MAIN
-from trainkit.runs.live import put_objects
-from trainkit.runs.load import Run, load_config, load_run
+from trainkit.runs.live import check_lists, put_objects
+from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.runs.pipeline import continue_run, run_pipeline
+from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
-from trainkit.runs.score import PART_NAMES, saved_predictions, score_parts, unseen_cells
+from trainkit.runs.score import PART_NAMES, score_parts, unseen_cells
 from trainkit.types import Predictions
 
 if TYPE_CHECKING:
@@ -110,26 +114,43 @@ def fit(
 
     def start() -> Result:
         choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
-        choices += ["data=dataset"] * bool(datasets)
-        if cfg is not None and choices:
-            raise ConfigError(
-                f"{choices[0]} beside a composed config", where="fit", hint=f"tk.compose(['{choices[0]}'])"
-            )
+        choices += ["data=dataset"] * (bool(datasets) and cfg is None)
         given = [*choices, *overrides]
+        if cfg is not None and given:
+            raise ConfigError(f"{given[0]} beside a composed config", where="fit", hint=f"tk.compose(['{given[0]}'])")
         config = compose(given) if cfg is None else copied(cfg)
         if cfg is not None and HydraConfig.initialized():
             given += _take_job(config)
         for key, value in values.items():
             if value is not None:
-                OmegaConf.update(config, key, value, force_add=True)
+                _set(config, key, value)
                 given.append(f"{key}={value}")
+        _refuse_ignored(data, bool(datasets), given)
         if max_steps is not None and max_epochs is None:
             config.trainer.max_epochs = None
         objects = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
         live = put_objects(config, datasets=datasets, **objects)  # type: ignore[arg-type]
+        check_lists(callbacks, loggers)
         return _run(config, replace(live, callbacks=callbacks, loggers=loggers), given)
 
     return _inside_hydra(start)
+
+
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    try:
+        OmegaConf.update(config, key, value, force_add=True)
+    except OmegaConfBaseException as error:
+        raise from_omegaconf(error, config, f"{key}={value}") from error
+
+
+def _refuse_ignored(data: Any, has_datasets: bool, given: Sequence[str]) -> None:
+    """Refuses what a data module given as an object would leave without effect."""
+    if data is not None and has_datasets:
+        raise ConfigError("data is given beside train, val or test", where="data", expected="one or the other")
+    settings = [text for text in given if text.startswith("data.")]
+    if data is not None and not isinstance(data, str) and settings:
+        what = f"{settings[0]} beside a data module, which has settings of its own"
+        raise ConfigError(what, where="data", hint=f"give it to {type(data).__name__}")
 
 
 def _refuse_unguarded() -> None:
@@ -158,10 +179,21 @@ def _inside_hydra(start: Any) -> Result:
 
 
 def run_job(cfg: DictConfig) -> Result:
-    """One job of ``trainkit fit``, as Hydra composed it."""
+    """One job of ``trainkit fit`` as Hydra composed it; a multirun keeps the error of a failed one in its directory."""
     config = copied(cfg)
     overrides = _take_job(config)
-    return _run(config, LiveObjects(), overrides)
+    try:
+        return _run(config, LiveObjects(), overrides)
+    except TrainkitError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _keep_error(config, error)
+        raise
+
+
+def _keep_error(config: DictConfig, error: TrainkitError) -> None:
+    directory = RunDirectory(Path(config.run.dir))
+    if not directory.exists():
+        directory.error.write_text(f"{error}\n", encoding="utf-8")
 
 
 def _take_job(config: DictConfig) -> list[str]:
@@ -209,46 +241,18 @@ def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ())
         RunError: The directory holds no finished run, or no such split.
     """
     directory = RunDirectory.open(run)
-    loaded = load_run(directory.path, trust=trust) if not _is_live(directory) else None
+    parts = {name: part for part, name in PART_NAMES.items()}
+    if split not in parts:
+        raise RunError(f"there is no split '{split}'", where="split", expected=one_of(parts))
+    if not len(getattr(Splits.load(directory.splits), parts[split])):
+        raise RunError(f"'{run}' has no {split} part", where="split")
+    source, made = predictions_again(directory, parts[split], trust)
     narrator = Narrator()
-    part = {name: part for part, name in PART_NAMES.items()}[split]
-    source, made = _fresh_predictions(loaded, part)
-    if made is None:
-        if not directory.predictions.is_file():
-            raise RunError(f"'{run}' has neither its data nor saved predictions", where="RUN")
-        made = saved_predictions(directory, split, _class_names(directory, loaded))
-    if not len(made):
-        raise RunError(f"'{run}' has no {split} part", where="--split")
     narrator.say("data", source)
     result = Result.load(directory)
     metrics = score_parts({split: made}, load_config(directory).evaluation)[split]
     narrator.say(split if split == "test" else "val", metrics_text(metrics))
     return replace(result, test=metrics) if split == "test" else replace(result, validation=metrics)
-
-
-def _is_live(directory: RunDirectory) -> bool:
-    config = load_config(directory)
-    return any("live" in (config.get(section) or {}) for section in ("model", "task"))
-
-
-def _class_names(directory: RunDirectory, loaded: Run | None) -> tuple[str, ...]:
-    from trainkit.runs.weights import load_weights
-
-    return loaded.spec.class_names if loaded else load_weights(directory).spec.class_names
-
-
-def _fresh_predictions(loaded: Run | None, part: Any) -> tuple[str, Any]:
-    from trainkit.runs.weights import stored_fingerprint
-
-    if loaded is None:
-        return "saved predictions (the model was given in Python)", None
-    try:
-        data = loaded.data
-    except TrainkitError as error:
-        return f"saved predictions ({error.what})", None
-    if data.fingerprint != stored_fingerprint(loaded.directory):
-        return "saved predictions (the data has changed since)", None
-    return "the run's own data, unchanged", loaded.predictor.predict_part(data, part)
 
 
 def predict(run: str | Path, file: str | Path, *, output: str | Path, trust: Sequence[str] = ()) -> Path:

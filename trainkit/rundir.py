@@ -51,7 +51,7 @@ class RunDirectory:
 
     def status(self) -> str | None:
         """``completed``, ``failed``, ``interrupted``, or None where no result was written yet."""
-        return read_json(self.result)["status"] if self.result.is_file() else None
+        return read_json(self.result).get("status") if self.result.is_file() else None
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -69,7 +69,7 @@ class RunDirectory:
             )
         if run.environment.is_file():
             version = read_json(run.environment).get("format_version", FORMAT_VERSION)
-            if version > FORMAT_VERSION:
+            if not isinstance(version, int) or version > FORMAT_VERSION:
                 raise RunError(
                     f"'{path}' has format {version}", expected=f"{FORMAT_VERSION} or earlier; install a newer trainkit"
                 )
@@ -81,9 +81,13 @@ class RunDirectory:
         stamp = Path(root) / name / now.strftime("%Y-%m-%d_%H-%M-%S")
         for attempt in range(1_000):
             path = stamp if not attempt else stamp.with_name(f"{stamp.name}-{attempt + 1}")
-            with contextlib.suppress(FileExistsError):
+            try:
                 path.mkdir(parents=True)
-                return cls(path)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise RunError(f"'{path}' cannot be made: {error.strerror}", where="run.root, run.name") from error
+            return cls(path)
         raise RunError(f"no free name for '{stamp}'", where="run.dir")
 
 
@@ -91,14 +95,16 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON file's object.
 
     Raises:
-        RunError: The file is missing, or is not JSON.
+        RunError: The file is missing, is not JSON, or holds something else than an object.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(f"'{path}' is missing") from error
     except (ValueError, OSError) as error:
         raise RunError(f"'{path}' cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"'{path}' holds a {type(values).__name__}", expected="a JSON object")
     return values
 
 

@@ -7,6 +7,7 @@ Shape letters: ``N`` rows of a split, ``B`` samples of a (micro-)batch, ``S`` sa
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -142,7 +143,20 @@ class Estimate:
     method: str = field(default="bootstrap", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        decimals = decimals_for(self.value, self.low, self.high)
+        return f"{self.value:,.{decimals}f} [{self.low:,.{decimals}f}, {self.high:,.{decimals}f}]"
 
     def __float__(self) -> float:
         return self.value
+
+
+def decimals_for(*numbers: float) -> int:
+    """Decimals with which numbers are printed side by side: about four digits of the largest, three below 10.
+
+    Args:
+        numbers: Those that are nan or infinite do not count.
+    """
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0.0)
+    if largest >= 10:
+        return max(0, 3 - int(math.log10(largest)))
+    return 3 if largest >= 0.01 or not largest else min(6, 1 - math.floor(math.log10(largest)))

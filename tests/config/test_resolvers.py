@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trainkit.config.compose import compose
-from trainkit.config.resolvers import active_spec, job_hash, run_name
+from trainkit.config.resolvers import active_spec, job_hash
 from trainkit.errors import ConfigError
 
 
@@ -43,13 +43,14 @@ def test_spec_of_an_unknown_size_names_the_nearest() -> None:
     [
         ({"run": {"name": "mine"}, "data": {"name": "digits"}}, "mine"),
         ({"run": {"name": None}, "data": {"name": "digits"}}, "digits"),
-        ({"data": {"name": None, "path": "some/where/churn.csv"}}, "churn"),
-        ({"data": {"path": "???"}}, "run"),
-        ({}, "run"),
+        ({"run": {"name": None}, "data": {"name": None, "path": "some/where/churn.csv"}}, "churn"),
+        ({"run": {"name": None}, "data": {"path": "???"}}, "run"),
+        ({"run": {"name": None}}, "run"),
     ],
 )
 def test_run_name(sections: dict[str, object], name: str) -> None:
-    assert run_name(OmegaConf.create(sections)) == name
+    called = "${trainkit.run_name:${run.name},${oc.select:data.name},${oc.select:data.path}}"
+    assert OmegaConf.create({**sections, "called": called}).called == name
 
 
 def test_job_hash_is_twelve_hex_digits_of_everything_but_run_and_hydra() -> None:

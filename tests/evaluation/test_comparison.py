@@ -110,7 +110,7 @@ def test_rows_may_come_in_any_order(classes: Make) -> None:
     [
         (("auroc", (0.003, -0.008, 0.013), "neither", True), "not distinguishable (+0.003 [−0.008, +0.013])"),
         (("auroc", (0.025, 0.011, 0.04), "a", True), "better (+0.025 [+0.011, +0.040])"),
-        (("rmse", (-12.5, -20.0, -5.0), "a", False), "better (−12.500 [−20.000, −5.000])"),
+        (("rmse", (-12.5, -20.0, -5.0), "a", False), "better (−12.50 [−20.00, −5.00])"),
         (("rmse", (0.2, 0.1, 0.3), "b", False), "worse (+0.200 [+0.100, +0.300])"),
         (("mae", (2e-6, 1e-6, 31e-6), "b", False), "worse (+0.000002 [+0.000001, +0.000031])"),
         (("mae", (0.0, 0.0, 0.0), "neither", False), "not distinguishable (+0.000 [+0.000, +0.000])"),

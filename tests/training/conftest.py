@@ -167,13 +167,16 @@ class Job:
             val_every_n_epochs=self.val_every_n_epochs,
         )
 
-    def fit(self, *, resume: bool = False, kill_after: int | None = None, seed: int = 0) -> Outcome:
+    def fit(
+        self, *, resume: bool = False, kill_after: int | None = None, seed: int = 0, validate: bool = True
+    ) -> Outcome:
         """Trains, from the start or from the newest whole checkpoint.
 
         Args:
             resume: Whether to go on; ``seed`` then only makes sure that the saved state is what counts.
             kill_after: Step after whose commit the run ends with ``Killed``.
             seed: Of the weights and the draws in training.
+            validate: Whether there is a validation part.
         """
         checkpoint = usable_checkpoint(self.run)[0] if resume else None
         random.seed(seed)
@@ -190,7 +193,8 @@ class Job:
         )
         module.total_steps = self.max_steps
         outcome = self._outcome(module, int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0, kill_after)
-        validation = EvaluationLoader(self.source, torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VAL), batch_size=16)
+        rows = torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
+        validation = EvaluationLoader(self.source, rows, batch_size=16) if validate else None
         torch.manual_seed(seed)
         path = str(checkpoint) if checkpoint else None
         try:

@@ -5,28 +5,23 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from trainkit.data.evaluation_loader import EvaluationLoader
-from trainkit.data.loader import BatchLoader, Execution
-from trainkit.data.plan import LoaderState
+from trainkit.data.loader import BatchLoader
 from trainkit.data.sources import TensorSource
 from trainkit.errors import ConfigError
 from trainkit.models import MLP
-from trainkit.optim import adamw, constant, cosine, sgd
+from trainkit.optim import adamw, cosine, sgd
 from trainkit.tasks import Classification, Regression
 from trainkit.training import TrainModule
-from trainkit.types import Batch, StepOutput
-
-if TYPE_CHECKING:
-    from tests.training.conftest import Job
+from trainkit.types import StepOutput
 
 # A user's own loader with no workers and no validation, which Lightning has hints about.
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
@@ -53,7 +48,7 @@ def net() -> MLP:
 def plain_loop(model: nn.Module, batches: DataLoader[tuple[Tensor, ...]]) -> torch.optim.Optimizer:
     matrices = [p for p in model.parameters() if p.ndim == 2]
     vectors = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=0.01, fused=True)
     step = 0
     for _ in range(EPOCHS):
@@ -82,3 +77,172 @@ def test_equals_a_plain_torch_loop_bit_for_bit(trainer: MakeTrainer, toy: Tensor
         assert torch.equal(module.model.state_dict()[name], value), name
     mine, plain = fit.optimizers[0].state_dict()["state"], optimizer.state_dict()["state"]
     assert all(torch.equal(mine[i][key], plain[i][key]) for i in plain for key in ("exp_avg", "exp_avg_sq", "step"))
+
+
+class Gradients(L.Callback):
+    """Keeps the gradient of every optimizer step, before clipping."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[Tensor]] = []
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        assert isinstance(pl_module, TrainModule)
+        self.seen.append([p.grad.clone() for p in pl_module.model.parameters() if p.grad is not None])
+
+
+WEIGHTS = [1.0, 3.0, 0.2]
+
+
+@pytest.mark.parametrize("accumulate", [1, 3, 16])
+@pytest.mark.parametrize("class_weights", [None, WEIGHTS], ids=["equal", "weighted"])
+@pytest.mark.parametrize("own_loader", [True, False], ids=["DataLoader", "BatchLoader"])
+def test_accumulation_is_the_one_big_batchs_gradient(
+    trainer: MakeTrainer, toy: TensorSource, accumulate: int, class_weights: list[float] | None, own_loader: bool
+) -> None:
+    """Without BatchNorm and dropout; the last of seven batches has four samples."""
+    model = MLP(6, 3, [16], 0.0, 0.0, norm="layer")
+    task, gradients = Classification(3, class_weights=class_weights), Gradients()
+    module = TrainModule(model, task, sgd(lr=0.0), accumulate=accumulate)
+    rows = torch.arange(SAMPLES)
+    loader = BatchLoader(toy, rows, batch_size=BATCH, accumulate=accumulate)
+    order = rows if own_loader else loader.order(0)
+    fit = trainer(max_epochs=1, callbacks=[gradients])
+    fit.fit(module, DataLoader(dataset(toy), BATCH) if own_loader else loader)
+    batches = [order[start : start + BATCH] for start in range(0, SAMPLES, BATCH)]
+    assert len(gradients.seen) == len(batches) == 7
+    for rows, mine in zip(batches, gradients.seen, strict=True):
+        inputs, target = toy.fetch(rows)
+        big = functional.cross_entropy(model(inputs), target, task.class_weights)
+        for expected, grad in zip(torch.autograd.grad(big, list(model.parameters())), mine, strict=True):
+            torch.testing.assert_close(grad, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_batch_that_weighs_nothing_teaches_nothing(trainer: MakeTrainer, toy: TensorSource, accumulate: int) -> None:
+    inputs, target = dataset(toy).tensors
+    model = MLP(6, 3, [8], 0.0, 0.0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    module = TrainModule(
+        model,
+        Classification(3, class_weights=[0.0, 1.0, 1.0]),
+        sgd(weight_decay=0),
+        accumulate=accumulate,
+        clip_norm=1.0,
+    )
+    trainer(max_epochs=1).fit(module, DataLoader(TensorDataset(inputs[target == 0], target[target == 0]), BATCH))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_inputs_by_name_are_cut_too(trainer: MakeTrainer, toy: TensorSource) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(6, 3)
+            self.sizes: list[int] = []
+
+        def forward(self, left: Tensor, right: Tensor) -> Tensor:
+            self.sizes.append(len(left))
+            outputs: Tensor = self.net(torch.cat([left, right], dim=1))
+            return outputs
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.named = Named()
+
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            outputs: Tensor = self.named(**inputs)
+            return outputs
+
+    inputs, target = dataset(toy).tensors
+    samples = [({"left": x[:2], "right": x[2:]}, y) for x, y in zip(inputs[:10], target[:10], strict=True)]
+    network = Network()
+    module = TrainModule(network, Classification(3), accumulate=3)
+    trainer(max_epochs=1).fit(module, DataLoader(samples, 8))  # type: ignore[arg-type]
+    assert network.named.sizes == [2, 3, 3, 1, 1]
+
+
+class Reconstruction(TrainModule):
+    """A subclass whose batches are tensors without a target."""
+
+    def loss(self, batch: Any) -> StepOutput:
+        outputs = self(batch)
+        error = (outputs - batch.sum(dim=1, keepdim=True)).square().sum()
+        return StepOutput(error, float(len(batch)), outputs, batch.sum(dim=1))
+
+
+def test_a_subclass_may_take_other_batches(trainer: MakeTrainer, toy: TensorSource) -> None:
+    module = Reconstruction(nn.Linear(6, 1), Regression(), adamw(lr=0.1))
+    inputs = dataset(toy).tensors[0]
+    fit = trainer(max_epochs=10, log_every_n_steps=1)
+    fit.fit(module, DataLoader(inputs, BATCH), DataLoader(inputs, BATCH))  # type: ignore[arg-type]
+    assert fit.global_step == 70
+    assert float(fit.callback_metrics["val/loss"]) < 0.1
+
+
+def test_other_batches_cannot_be_cut(trainer: MakeTrainer, toy: TensorSource) -> None:
+    module = Reconstruction(nn.Linear(6, 1), Regression(), accumulate=2)
+    with pytest.raises(ConfigError) as error:
+        trainer(max_epochs=1).fit(module, DataLoader(dataset(toy).tensors[0], BATCH))  # type: ignore[arg-type]
+    assert str(error.value) == "only batches of (inputs, target) can be cut into micro-batches\n  where    accumulate"
+
+
+@pytest.mark.parametrize("name", ["accumulate", "steps_per_execution"])
+def test_counts_below_one(name: str) -> None:
+    settings: dict[str, Any] = {name: 0}
+    with pytest.raises(ConfigError) as error:
+        TrainModule(nn.Linear(6, 3), Classification(3), **settings)
+    assert str(error.value) == f"{name} is 0\n  where    trainer.{name}\n  expected an integer ≥ 1"
+
+
+def test_adamw_without_a_schedule_is_the_default(trainer: MakeTrainer, toy: TensorSource) -> None:
+    module, fit = TrainModule(nn.Linear(6, 3), Classification(3)), trainer(max_epochs=1)
+    fit.fit(module, shuffled(toy))
+    optimizer = fit.optimizers[0]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert (optimizer.param_groups[0]["lr"], fit.lr_scheduler_configs) == (1e-3, [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "total"),
+    [
+        ({"max_epochs": 3}, 21),
+        ({"max_steps": 5}, 5),
+        ({"max_epochs": 3, "max_steps": 50}, 21),
+        ({"max_epochs": 3, "max_steps": 8}, 8),
+    ],
+)
+def test_the_schedule_spans_the_run(
+    trainer: MakeTrainer, toy: TensorSource, limits: dict[str, int], total: int
+) -> None:
+    module = TrainModule(nn.Linear(6, 3), Classification(3), sgd(lr=0.1), cosine(warmup=0, final=0.5))
+    fit = trainer(**limits)
+    fit.fit(module, shuffled(toy))
+    assert fit.global_step == total
+    assert fit.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+class Endless(IterableDataset[tuple[Tensor, Tensor]]):
+    def __init__(self, source: TensorSource) -> None:
+        self.samples = dataset(source)
+
+    def __iter__(self) -> Any:
+        return iter([self.samples[i] for i in range(BATCH * 2)])
+
+
+@pytest.mark.parametrize("limits", [{"max_epochs": 1}, {"max_epochs": -1, "max_time": "00:00:10:00"}])
+def test_a_schedule_over_data_without_a_length(trainer: MakeTrainer, toy: TensorSource, limits: dict[str, Any]) -> None:
+    module = TrainModule(nn.Linear(6, 3), Classification(3), sgd(), cosine())
+    with pytest.raises(ConfigError) as error:
+        trainer(**limits).fit(module, DataLoader(Endless(toy), BATCH))
+    assert error.value.what == "the number of steps of the run is not known"
+
+
+@pytest.mark.parametrize("factory", [None, functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1)])
+def test_data_without_a_length(trainer: MakeTrainer, toy: TensorSource, factory: Any) -> None:
+    module, fit = TrainModule(nn.Linear(6, 3), Classification(3), sgd(lr=0.1), factory), trainer(max_epochs=2)
+    fit.fit(module, DataLoader(Endless(toy), BATCH))
+    assert fit.global_step == 4
+    assert fit.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1 * (0.1**4 if factory else 1))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import lightning as L
 import pytest
+
+from trainkit.data.loader import Execution
+from trainkit.models import MLP
+from trainkit.tasks import Regression
 
 if TYPE_CHECKING:
     from tests.training.conftest import Job, Outcome
@@ -41,3 +47,70 @@ def test_k_changes_nothing(
         assert many.checkpoint_names == one.checkpoint_names
         assert many.writer.best == one.writer.best
         assert many.trainer.fit_loop.epoch_loop.batch_progress.total.ready < MAX_STEPS
+
+
+def test_k_changes_nothing_for_a_number(job: Callable[..., Job], differences: Callable[[Any, Any], list[str]]) -> None:
+    """With values clipped and no norm; the float64 sums of what is logged may differ in the last bit."""
+
+    def run(k: int) -> Outcome:
+        settings: dict[str, Any] = {"clip_norm": None, "clip_value": 0.1, "monitor": "val/rmse", "mode": "min"}
+        regression = {"model": lambda: MLP(6, 1, [8]), "task": lambda: Regression(1.0, 0.8)}
+        return job(f"k{k}", steps_per_execution=k, **settings, **regression).fit()
+
+    one, many = run(1), run(16)
+    assert one.error is None
+    assert differences(one.weights, many.weights) == []
+    assert one.writer.best == many.writer.best
+    assert [row[:2] for row in one.recorder.rows] == [row[:2] for row in many.recorder.rows]
+    assert [row[2] for row in one.recorder.rows] == pytest.approx([row[2] for row in many.recorder.rows], rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 16])
+def test_every_epoch_is_another_order_of_the_same_samples(job: Callable[..., Job], k: int) -> None:
+    epochs: dict[int, list[int]] = {}
+
+    class Rows(L.Callback):
+        def on_train_batch_start(
+            self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Execution, batch_idx: int
+        ) -> None:
+            epochs.setdefault(batch.epoch, []).extend(batch.rows.tolist())
+            assert batch.epoch == trainer.current_epoch
+
+    job(steps_per_execution=k, max_steps=27, callbacks=lambda: [Rows()]).fit()
+    assert [sorted(rows) for rows in epochs.values()] == [list(range(103))] * 3
+    assert len({tuple(rows) for rows in epochs.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "expected"),
+    [
+        (None, 1, [9, 18, 27, 36, 40]),
+        (None, 2, [18, 36, 40]),
+        (16, None, [16, 32, 40]),
+        (20, 3, [20, 27, 40]),
+        (100, None, [40]),
+    ],
+)
+def test_when_validations_are_due(
+    job: Callable[..., Job], steps: int | None, epochs: int | None, expected: list[int]
+) -> None:
+    outcome = job(steps_per_execution=7, val_every_n_steps=steps, val_every_n_epochs=epochs).fit()
+    assert [x for x, *_ in outcome.logged("val/loss")] == [step - 1 for step in expected]
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
+def test_without_a_validation_part(job: Callable[..., Job]) -> None:
+    alone = job(monitor=None)
+    outcome = alone.fit(validate=False)
+    assert outcome.error is None
+    assert outcome.logged("val/") == []
+    assert outcome.checkpoint_names == ["step-36.ckpt", "step-40.ckpt"]
+    assert not outcome.run.best.is_file()
+
+
+def test_the_private_name_of_lightning_is_still_there(trainer: Callable[..., L.Trainer]) -> None:
+    """``TrainModule`` sets it, so that what Lightning logs has optimizer steps on its x-axis."""
+    loop = trainer().fit_loop.epoch_loop
+    assert loop._batches_that_stepped == 0
+    assert "_batches_that_stepped" in loop.state_dict()["state_dict"]
+    assert "_batches_that_stepped" in inspect.getsource(type(loop.trainer._logger_connector).log_metrics)

@@ -83,8 +83,8 @@ def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value fits an annotation.
 
     Checked are int, float, bool, str, None, unions, ``Literal``, lists (for lists, tuples and sequences) and dicts,
-    with their elements. An int fits float; a bool fits neither. A config with a ``_target_``, and an annotation of any
-    other kind, fit.
+    with their elements. An int fits float; a bool fits neither; nothing plain fits a tensor. A config with a
+    ``_target_``, and an annotation of any other kind, fit.
 
     Args:
         value: A number, text, bool, None, list or dict.
@@ -119,14 +119,21 @@ def _plain_fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if _is_tensor(hint):
+        return False
     return isinstance(value, hint) if hint in (bool, str) else True
+
+
+def _is_tensor(hint: Any) -> bool:
+    """Whether it is ``torch.Tensor``, which no plain value is; told by its name, since torch may not be imported."""
+    return getattr(hint, "__name__", "") == "Tensor" and str(getattr(hint, "__module__", "")).startswith("torch")
 
 
 def describe(hint: Any) -> str:
     """An annotation in words: ``"an integer or null"``, ``"one of batch, layer, none"``."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in _UNIONS:
-        return " or ".join(describe(arg) for arg in args)
+        return " or ".join(describe(arg) for arg in args if not _is_tensor(arg))
     if origin is Literal:
         return str(args[0]) if len(args) == 1 else "one of " + ", ".join(map(str, args))
     if (origin or hint) in _LISTS:

@@ -51,12 +51,8 @@ def spec(name: str) -> Any:
     return sizes[name]
 
 
-def run_name(cfg: DictConfig) -> str:
-    """Name of a run: ``run.name``, else ``data.name``, else the stem of ``data.path``, else ``run``."""
-    return _first_name(*(OmegaConf.select(cfg, key) for key in ("run.name", "data.name", "data.path")))
-
-
 def _first_name(name: Any, data_name: Any, path: Any) -> str:
+    """Name of a sweep: ``run.name``, else ``data.name``, else the stem of ``data.path``, else ``run``."""
     return str(name or data_name or (Path(str(path)).stem if path else "") or "run")
 
 

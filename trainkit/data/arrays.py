@@ -13,7 +13,7 @@ from trainkit.data.fingerprint import fingerprint_arrays
 from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import Standardize
 from trainkit.data.readers import ArrayReader
-from trainkit.data.sources import TensorSource
+from trainkit.data.sources import TensorSource, tensor_of
 from trainkit.errors import DataError
 from trainkit.types import DataSpec
 
@@ -50,7 +50,7 @@ class ArrayData(DataModule):
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Makes tensors of the arrays; statistics are of the training part."""
-        inputs = torch.from_numpy(np.ascontiguousarray(self._inputs))
+        inputs = tensor_of(self._inputs)
         self.source = TensorSource(inputs, torch.from_numpy(self._target))
         shape = tuple(self._inputs.shape[1:])
         self.spec = DataSpec(
@@ -93,9 +93,13 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
         raise DataError(f"{name} has {len(inputs):,} inputs and {len(target):,} targets", where="data")
     if not len(inputs):
         raise DataError(f"{name} is empty", where="data")
-    for label, array in (("inputs", inputs), ("targets", target)):
-        if array.dtype == object:
-            raise DataError(f"the {label} of {name} are Python objects", where="data", expected="an array of numbers")
+    shapes = ("inputs", inputs, (2, 4), "[N, D] or [N, channels, height, width]"), ("targets", target, (1,), "[N]")
+    for label, array, axes, shape in shapes:
+        if array.dtype.kind not in "biuf":
+            found = "Python objects" if array.dtype == object else f"of type {array.dtype}"
+            raise DataError(f"the {label} of {name} are {found}", where="data", expected="an array of numbers")
+        if array.ndim not in axes:
+            raise DataError(f"the {label} of {name} have the shape {list(array.shape)}", where="data", expected=shape)
         if np.issubdtype(array.dtype, np.floating):
             bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
             if bad.any():

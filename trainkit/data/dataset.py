@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from trainkit.data.arrays import check_labels
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
-from trainkit.data.sources import DatasetSource, seeded
+from trainkit.data.sources import DatasetSource, collate, seeded, tensor_of
 from trainkit.data.splits import Splits
 from trainkit.errors import DataError
 from trainkit.types import DataSpec, InputKind
@@ -63,7 +63,7 @@ class DatasetData(DataModule):
         """Looks through the samples."""
         parts = {name: part for name, part in self._given.items() if part is not None}
         for name, part in parts.items():
-            if not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
+            if isinstance(part, IterableDataset) or not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
                 found = type(part).__name__
                 raise DataError(
                     f"{found} has no length or no items", where=f"data.{name}", expected="a map-style Dataset"
@@ -77,14 +77,21 @@ class DatasetData(DataModule):
 
     def _look_through(self) -> None:
         known = self._known_targets()
+        if not self._read(known):
+            self._read(None)
+
+    def _read(self, known: Tensor | None) -> bool:
+        """Reads the samples, or some of them where the targets are known; False where one has another target."""
         rows: Sequence[int] = range(len(self.source))
         if known is not None and len(self.source) > SAMPLED:
             rows = np.linspace(0, len(self.source) - 1, SAMPLED).astype(int).tolist()
         digest, targets, deadline = hashlib.sha256(), [], time.monotonic() + READ_SECONDS
         with seeded(0):
             for row in rows:
-                inputs, target = self.source.unpack(default_collate([self.source.sample(row)]))
+                inputs, target = self.source.unpack(collate([self.source.sample(row)]))
                 check_sample(inputs, target, row)
+                if known is not None and not _same(target, known[row]):
+                    return False
                 _update(digest, inputs)
                 targets.append(target)
                 if known is None and time.monotonic() > deadline:
@@ -94,27 +101,37 @@ class DatasetData(DataModule):
                         hint="give the Dataset a 'targets' attribute with all of them",
                     )
         self._example = inputs
-        self._targets = torch.cat([t.reshape(1, -1) for t in targets]).squeeze(1) if known is None else known
+        self._targets = torch.cat([t.reshape(1) for t in targets]).detach().cpu() if known is None else known
         kind = "" if len(rows) == len(self.source) else f"-sampled{len(rows)}"
         for part in self.source.datasets:
-            digest.update(f"{type(part).__name__} {len(part)} {_source_of(part)}".encode())  # type: ignore[arg-type]
+            digest.update(f"{len(part)} {_source_of(_whole(part))}".encode())  # type: ignore[arg-type]
         digest.update(self._targets.numpy().tobytes())
         self.fingerprint = digest.hexdigest() + kind
+        self._check_targets()
+        return True
+
+    def _check_targets(self) -> None:
         self._is_class = not self._targets.is_floating_point()
-        if self._is_class:
-            names = self._class_names or getattr(self.source.datasets[0], "classes", None)
-            self._class_names = list(map(str, names or range(int(self._targets.max()) + 1)))
-            check_labels(self._targets.numpy(), len(self._class_names), self.name)
+        if not self._is_class:
+            bad = torch.nonzero(~self._targets.isfinite())
+            if len(bad):
+                raise DataError(f"the target of sample {int(bad[0])} is NaN or infinite", where="data")
+            return
+        names = self._class_names or getattr(_whole(self.source.datasets[0]), "classes", None)
+        largest = int(self._targets.max())
+        if not names and largest >= len(self._targets):
+            raise DataError(
+                f"the largest label is {largest}, of {len(self._targets):,} samples",
+                where="data",
+                expected="labels from 0 without gaps; floats where the target is a number",
+            )
+        self._class_names = list(map(str, names or range(largest + 1)))
+        check_labels(self._targets.numpy(), len(self._class_names), self.name)
 
     def _known_targets(self) -> Tensor | None:
-        found = [getattr(part, "targets", None) for part in self.source.datasets]
-        tensors = [
-            part.tensors[-1] if isinstance(part, torch.utils.data.TensorDataset) else targets
-            for part, targets in zip(self.source.datasets, found, strict=True)
-        ]
-        if any(targets is None or len(targets) != size for targets, size in zip(tensors, self._sizes, strict=True)):
-            return None
-        return torch.cat([torch.as_tensor(targets) for targets in tensors])
+        known = [_targets_of(part, size) for part, size in zip(self.source.datasets, self._sizes, strict=True)]
+        given = [targets for targets in known if targets is not None]
+        return torch.cat(given) if len(given) == len(known) else None
 
     def strata(self) -> np.ndarray | None:
         """The classes; None for a number."""
@@ -159,6 +176,25 @@ class DatasetData(DataModule):
         return f"{named} samples {shape}"
 
 
+def _targets_of(part: Dataset[Any], size: int) -> Tensor | None:
+    """All targets of a dataset without a look at its samples; None where they are not to be had as numbers."""
+    if isinstance(part, Subset):
+        whole = _targets_of(part.dataset, len(part.dataset))  # type: ignore[arg-type]
+        return None if whole is None else whole[torch.as_tensor(part.indices)]
+    given = part.tensors[-1] if isinstance(part, TensorDataset) else getattr(part, "targets", None)
+    try:
+        targets = given if isinstance(given, Tensor) else tensor_of(np.asarray(given))
+    except (TypeError, ValueError):  # names, or lists of several lengths
+        return None
+    return targets.detach().cpu().reshape(-1) if targets.numel() == size else None
+
+
+def _same(target: Tensor, known: Tensor) -> bool:
+    if target.is_floating_point() or known.is_floating_point():
+        return target.is_floating_point() == known.is_floating_point() and float(target.float()) == float(known.float())
+    return int(target) == int(known)
+
+
 def check_sample(inputs: Any, target: Any, row: int) -> None:
     """Raises DataError for a sample that cannot be learned from."""
     named = inputs.items() if isinstance(inputs, dict) else [("inputs", inputs)]
@@ -175,12 +211,22 @@ def check_sample(inputs: Any, target: Any, row: int) -> None:
 
 
 def _update(digest: Any, inputs: Any) -> None:
-    for tensor in inputs.values() if isinstance(inputs, dict) else [inputs]:
-        digest.update(tensor.numpy().tobytes())
+    for name, tensor in inputs.items() if isinstance(inputs, dict) else [("", inputs)]:
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+
+
+def _whole(part: Dataset[Any]) -> Dataset[Any]:
+    """The dataset that a part was taken of."""
+    return _whole(part.dataset) if isinstance(part, Subset) else part
 
 
 def _source_of(part: Dataset[Any]) -> str:
+    """Name and source of the user's own class, which may transform what was read; torch's differ by version only."""
+    kind = type(part)
+    if kind.__module__.partition(".")[0] == "torch":
+        return kind.__name__
     try:
-        return inspect.getsource(type(part))
+        return kind.__name__ + inspect.getsource(kind)
     except (OSError, TypeError):  # typed into a shell or a notebook: there is no file to read
-        return ""
+        return kind.__name__

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from trainkit.data.sources import DatasetSource, Source
+from trainkit.errors import TrainkitError
 from trainkit.types import Batch
 
 Tag = TypeVar("Tag")
@@ -51,8 +52,15 @@ def fetch_all(
             waiting.append(request)
             yield request.rows_per_step, request.keys
 
-    loader = DataLoader(_WholeRequests(source), batch_size=None, sampler=drawn(), num_workers=num_workers)
+    # With a generator of its own, for a DataLoader otherwise draws its workers' seed from the global one: dropout and
+    # whatever else draws in this process would depend on the number of workers.
+    own = torch.Generator()
+    loader = DataLoader(
+        _WholeRequests(source), batch_size=None, sampler=drawn(), num_workers=num_workers, generator=own
+    )
     for batch in loader:
+        if isinstance(batch, TrainkitError):
+            raise batch
         yield waiting.popleft(), (batch[0], batch[1])
 
 
@@ -63,14 +71,17 @@ def fetch(source: Source, rows_per_step: list[Tensor], keys: list[int]) -> Batch
     return _join([source.fetch(rows, key) for rows, key in zip(rows_per_step, keys, strict=True)])
 
 
-class _WholeRequests(Dataset[Batch]):
+class _WholeRequests(Dataset[Any]):
     """Lets a DataLoader's worker fetch and collate a whole request as one item."""
 
     def __init__(self, source: DatasetSource) -> None:
         self.source = source
 
-    def __getitem__(self, request: Any) -> Batch:
-        return fetch(self.source, *request)
+    def __getitem__(self, request: Any) -> Batch | TrainkitError:
+        try:
+            return fetch(self.source, *request)
+        except TrainkitError as error:  # handed over as it is: DataLoader would put a traceback into its message
+            return error
 
 
 def _join(batches: list[Batch]) -> Batch:

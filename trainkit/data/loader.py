@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -159,6 +159,38 @@ class BatchLoader:
         """This process's samples of a step; a process without any carries the first one, as a ghost."""
         start, stop = self._bounds(len(batch))
         return batch[start:stop] if stop > start else batch[:1]
+
+
+class FollowingLoader(BatchLoader):
+    """Executions of one step each under the user's own Trainer, whose counts say where training stands.
+
+    One Lightning batch being one step, it has a length, of which Lightning makes the number of steps of a run, limits
+    and intervals. A resume, a limit of batches or a second ``fit`` need no state: each epoch asks the Trainer.
+
+    Args:
+        args: Arguments of ``BatchLoader``.
+        now: Gives the state that training has come to.
+        options: Arguments of ``BatchLoader``.
+    """
+
+    def __init__(self, *args: Any, now: Callable[[], LoaderState], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.now = now
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Execution]:
+        """The rest of the epoch that the Trainer is in."""
+        self.state = self.now()
+        yield from super().__iter__()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing; that it is there tells Lightning that the loader can go on in the middle of an epoch."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes back nothing."""
 
 
 class _Planned(NamedTuple):

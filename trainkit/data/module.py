@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.data.evaluation_loader import EvaluationLoader
-from trainkit.data.loader import BatchLoader, steps_per_epoch
-from trainkit.data.plan import ExecutionPlan
+from trainkit.data.loader import BatchLoader, FollowingLoader, steps_per_epoch
+from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.readers import Reader
 from trainkit.data.sources import Source, TensorSource
 from trainkit.data.splits import Splits, make_splits
@@ -34,7 +34,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
         name: Name of the data in run directories and printed lines.
         batch_size: Samples of one optimizer step, over all processes and micro-batches; None takes 32 below 2,000
             training samples and 256 from there on.
-        eval_batch_size: Rows of an evaluation batch; results do not depend on the part a row is scored with.
+        eval_batch_size: Rows of an evaluation batch; results do not depend on the part a row is scored with (to the
+            last bit for a multiple of 32).
         val_share: Share of the samples used for validation.
         test_share: Share of the samples used for the test.
         split_seed: Seed of the random parts; independent of the training seed.
@@ -178,16 +179,17 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """Loader of the training part."""
         return BatchLoader(
             self.source,
-            self.rows("train"),
-            batch_size=self.batch_size,
+            **self._training(),
             plan=plan,
             seed=seed,
             accumulate=accumulate,
-            drop_last=self.drop_last,
             rank=rank,
             world_size=world_size,
-            num_workers=self.num_workers,
         )
+
+    def _training(self) -> dict[str, Any]:
+        sizes = {"batch_size": self.batch_size, "drop_last": self.drop_last, "num_workers": self.num_workers}
+        return {"rows": self.rows("train"), **sizes}
 
     def evaluation_loader(self, part: Part, rank: int = 0, world_size: int = 1) -> EvaluationLoader:
         """Loader of a part in order, in padded batches of one size."""
@@ -205,8 +207,18 @@ class DataModule(L.LightningDataModule, abc.ABC):
         return {"rank": trainer.global_rank, "world_size": trainer.world_size} if trainer is not None else {}
 
     def train_dataloader(self) -> BatchLoader:
-        """Training batches under the user's own Trainer, one optimizer step each."""
-        return self.train_loader(**self._shard())
+        """Training batches under the user's own Trainer, one optimizer step each, cut as the module accumulates."""
+        trainer = self.trainer
+        if trainer is None:
+            return self.train_loader()
+
+        def now() -> LoaderState:
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            epoch = 0 if trainer.overfit_batches else trainer.current_epoch  # type: ignore[attr-defined]
+            return LoaderState(epoch, done, trainer.global_step)
+
+        accumulate = getattr(trainer.lightning_module, "accumulate", 1)
+        return FollowingLoader(self.source, **self._training(), accumulate=accumulate, now=now, **self._shard())
 
     def val_dataloader(self) -> EvaluationLoader:
         """Validation batches under the user's own Trainer."""
@@ -215,6 +227,10 @@ class DataModule(L.LightningDataModule, abc.ABC):
     def test_dataloader(self) -> EvaluationLoader:
         """Test batches under the user's own Trainer."""
         return self.evaluation_loader("test", **self._shard())
+
+    def predict_dataloader(self) -> EvaluationLoader:
+        """The test batches: ``Trainer.predict`` gives the predictions that ``Trainer.test`` scores."""
+        return self.test_dataloader()
 
     def metadata(self) -> dict[str, Any]:
         """Plain data from which ``reader_from_json`` builds the reader again."""

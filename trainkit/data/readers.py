@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import abc
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +15,19 @@ from torch import Tensor
 
 from trainkit.data.encoding import TableEncoder
 from trainkit.data.reading import read_table
+from trainkit.data.sources import tensor_of
 from trainkit.errors import DataError
 from trainkit.types import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+BROKEN_FILE = (
+    *(ValueError, OSError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What NumPy and zipfile raise for files that are damaged, encrypted, too large, or something else."""
 
 
 class Reader(abc.ABC):
@@ -79,16 +90,17 @@ class ArrayReader(Reader):
         if not path.is_file():
             raise DataError(f"there is no file '{path}'", where="FILE")
         try:
-            loaded = np.load(path, allow_pickle=False)
-            array = loaded if isinstance(loaded, np.ndarray) else self._pick(loaded, path)
-        except (ValueError, OSError, EOFError) as error:
+            with path.open("rb") as file:  # NumPy would leave it open where it cannot read it
+                loaded = np.load(file, allow_pickle=False)
+                array = loaded if isinstance(loaded, np.ndarray) else self._pick(loaded, path)
+        except BROKEN_FILE as error:
             raise DataError(f"'{path}' is not a readable array: {error}", where="FILE") from error
-        if array.shape[1:] != self.shape or not np.issubdtype(array.dtype, np.number):
+        if array.shape[1:] != self.shape or array.dtype.kind not in "biuf" or not len(array):
             found = f"{array.dtype} {list(array.shape)}"
             raise DataError(f"'{path}' holds {found}", where="FILE", expected=f"numbers of shape {self._expected()}")
         if not np.isfinite(array).all():
             raise DataError(f"'{path}' holds NaN or infinite values", where="FILE")
-        return torch.from_numpy(np.ascontiguousarray(array)), {}
+        return tensor_of(array), {}
 
     def _expected(self) -> str:
         return "[N, " + ", ".join(map(str, self.shape)) + "]"
@@ -101,7 +113,9 @@ class ArrayReader(Reader):
             raise DataError(
                 f"'{path}' holds {', '.join(names)}", where="FILE", expected="one array, or one called inputs"
             )
-        array: np.ndarray = archive[name]
+        array = archive[name]
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"'{path}' holds no array", where="FILE", expected="a .npz as numpy.savez writes it")
         return array
 
     def to_json(self) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class DatasetSource(Source):
     def fetch(self, rows: Tensor, key: int) -> Batch:
         """Reads samples one by one (or by ``__getitems__``) and collates them; random draws are seeded by ``key``."""
         with seeded(key):
-            return self.unpack(default_collate(self._samples(rows.tolist())))
+            inputs, target = self.unpack(collate(self._samples(rows.tolist())))
+        return inputs, _flat(target)
 
     def _samples(self, rows: list[int]) -> list[Any]:
         first = self.datasets[0]
@@ -98,14 +99,41 @@ class DatasetSource(Source):
                 keys = ", ".join(map(str, batch))
                 raise DataError(f"samples have no '{self.target_name}'", where="data.target", expected=f"one of {keys}")
             inputs = {name: value for name, value in batch.items() if name != self.target_name}
+            if not inputs:
+                raise DataError(f"samples have nothing but '{self.target_name}'", where="data.train")
             return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), batch[self.target_name]
         if isinstance(batch, (tuple, list)) and len(batch) == 2:
             return batch[0], batch[1]
+        count = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
         raise DataError(
-            f"a sample is a {type(batch).__name__}",
+            f"a sample is a {type(batch).__name__}{count}",
             where="data.train",
             expected="(inputs, target), or a dict with the target",
         )
+
+
+def collate(samples: list[Any]) -> Any:
+    """Samples as one batch, in the manner of a DataLoader.
+
+    Raises:
+        DataError: They hold something that is no tensor, array or number, or are of several shapes.
+    """
+    try:
+        return default_collate(samples)
+    except (TypeError, RuntimeError) as error:
+        raise DataError(
+            f"samples do not make a batch: {str(error).splitlines()[0].removeprefix('default_collate: ')}",
+            where="data.train",
+            expected="tensors, arrays or numbers, of one shape in all samples",
+        ) from error
+
+
+def _flat(target: Tensor) -> Tensor:
+    """Targets as [B], integers as the int64 that losses take; the checks of ``DatasetData`` refuse other kinds."""
+    if not isinstance(target, Tensor) or target.numel() != len(target):
+        return target
+    target = target.reshape(-1)
+    return target if target.is_floating_point() else target.long()
 
 
 class seeded:
@@ -124,6 +152,14 @@ class seeded:
         random.setstate(self.states[0])
         np.random.set_state(self.states[1])
         torch.set_rng_state(self.states[2])
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    """A tensor of an array's numbers, in a type that every operation knows: uint16 becomes int32, and so on."""
+    wider = {"u2": np.int32, "u4": np.int64, "u8": np.float64, "f16": np.float64}
+    kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+    dtype = wider.get(kind, array.dtype.newbyteorder("="))
+    return torch.from_numpy(np.require(array, dtype, ["C", "W"]))
 
 
 def map_inputs(inputs: Inputs, function: Any) -> Inputs:

@@ -61,7 +61,7 @@ class TableData(DataModule):
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
         self.path, self.val_path, self.test_path = Path(path), val_path, test_path
-        self.target, self.features = target, features
+        self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         self.target_kind = target_kind
 
@@ -80,13 +80,18 @@ class TableData(DataModule):
         frames = self.read_frames()
         main = set(frames[0].columns)
         for frame, path in zip(frames[1:], [p for p in (self.val_path, self.test_path) if p], strict=True):
-            missing = sorted(main - set(frame.columns) - set(self.ignore))
+            needed = main - set(self.ignore) if self.features is None else main & {self.target, *self.features}
+            missing = sorted(needed - set(frame.columns))
             if missing:
                 raise DataError(
                     f"'{path}' lacks the columns {', '.join(missing)}", where="data", expected=f"those of {self.path}"
                 )
         self._sizes = [len(frame) for frame in frames]
-        self._frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+        self._frame = frames[0].reset_index(drop=True)
+        if len(frames) > 1:  # errors name a row by its index
+            paths = [path for path in (self.path, self.val_path, self.test_path) if path]
+            rows = [f"{row} of {path}" for path, size in zip(paths, self._sizes, strict=True) for row in range(size)]
+            self._frame = pd.concat(frames, ignore_index=True).set_axis(rows, axis=0)
         self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
         return len(self._frame)
 

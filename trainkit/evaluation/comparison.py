@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from math import floor, log10, sqrt
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from trainkit.errors import ConfigError, DataError, did_you_mean, one_of
 from trainkit.evaluation.checked import Checked
 from trainkit.evaluation.intervals import bootstrap, check_options, percentile_estimate, z_value
 from trainkit.evaluation.metrics import metrics_for
-from trainkit.types import Estimate, Predictions
+from trainkit.types import Estimate, Predictions, decimals_for
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Comparison:
         """The verdict on a and the difference: ``better (+0.025 [+0.011, +0.040])``."""
         verdict = {"a": "better", "b": "worse", "neither": "not distinguishable"}[self.better]
         numbers = (self.difference.value, self.difference.low, self.difference.high)
-        decimals = _decimals(max(map(abs, numbers)))
-        value, low, high = (f"{number:+.{decimals}f}".replace("-", "−") for number in numbers)
+        decimals = decimals_for(*numbers)
+        value, low, high = (f"{number:+,.{decimals}f}".replace("-", "−") for number in numbers)
         return f"{verdict} ({value} [{low}, {high}])"
 
 
@@ -84,11 +84,6 @@ def compare(
         value = float(chosen(rows_a)[0] - chosen(rows_b)[0])
         difference = percentile_estimate(value, of_a - of_b, len(rows_a), resamples, confidence)
     return Comparison(metric, difference, _better(difference, chosen.higher_is_better), chosen.higher_is_better)
-
-
-def _decimals(largest: float) -> int:
-    """Three, or as many as show two digits of the largest number."""
-    return max(3, 1 - floor(log10(largest))) if 0 < largest < 1 else 3
 
 
 def _better(difference: Estimate, higher_is_better: bool) -> Literal["a", "b", "neither"]:

@@ -36,8 +36,8 @@ class _Block(nn.Module):
 class CNN(nn.Module):
     """Residual stages, each after the first halving the map and doubling the channels, then global average pooling.
 
-    Images larger than 16 pixels are halved by the first convolution already. Stages are added until the map is smaller
-    than ``min_size`` pixels, ``max_stages`` at most: 8×8 images get two, 28×28 two, 32×32 and larger three.
+    Images larger than 16 pixels are halved by the first convolution already. Stages are added until the map has at most
+    ``min_size`` pixels a side, ``max_stages`` at most: 8×8 images get two, 28×28 two, 32×32 and larger three.
 
     Args:
         in_channels: Channels of the images.
@@ -46,7 +46,7 @@ class CNN(nn.Module):
         width: Channels of the first stage.
         depth: Blocks per stage.
         dropout: Share of the pooled features dropped in training.
-        min_size: A map of this many pixels or fewer is not halved again.
+        min_size: A map of this many pixels a side or fewer is not halved again.
         max_stages: Most stages.
 
     Shape:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
+
+from trainkit.errors import ConfigError, did_you_mean, one_of
 
 Norm = Literal["batch", "layer", "none"]
 
@@ -27,6 +29,9 @@ class MLP(nn.Module):
         input_dropout: Share of inputs dropped in training.
         norm: Normalisation before each activation: ``batch``, ``layer`` or ``none``.
 
+    Raises:
+        ConfigError: There is no such ``norm``.
+
     Shape:
         - Input: float [B, D], or [B, ...] with D values a sample.
         - Output: float [B, num_outputs].
@@ -47,6 +52,10 @@ class MLP(nn.Module):
         norm: Norm = "none",
     ) -> None:
         super().__init__()
+        if norm not in get_args(Norm):
+            names = get_args(Norm)
+            what, hint = f"there is no norm '{norm}'", did_you_mean(str(norm), names)
+            raise ConfigError(what, where="model.norm", expected=one_of(names), hint=hint)
         layers: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout else []
         width = in_features
         for size in hidden:

@@ -17,6 +17,8 @@ from trainkit.optim.groups import parameter_groups
 OptimizerFactory = Callable[..., Optimizer]
 """Takes parameter groups (or parameters), gives an optimizer; a ``functools.partial`` of an optimizer class is one."""
 
+NO_CLOSURE = "LBFGS needs a closure, which step execution does not give"
+
 
 def adamw(
     lr: float = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01
@@ -66,6 +68,8 @@ def build_optimizer(factory: OptimizerFactory, module: nn.Module) -> Optimizer:
         ConfigError: Nothing is trainable, or the factory gives something else than an optimizer or one that needs a
             closure (LBFGS).
     """
+    if _target(factory) is torch.optim.LBFGS:  # which would only complain of the parameter groups
+        raise ConfigError(NO_CLOSURE, where="optimizer")
     groups = parameter_groups(module)
     if not groups:
         raise ConfigError("the model has no trainable parameters", where="model")
@@ -75,13 +79,17 @@ def build_optimizer(factory: OptimizerFactory, module: nn.Module) -> Optimizer:
             f"the optimizer is a {type(optimizer).__name__}", where="optimizer", expected="a torch.optim.Optimizer"
         )
     if isinstance(optimizer, torch.optim.LBFGS):
-        raise ConfigError("LBFGS needs a closure, which step execution does not give", where="optimizer")
+        raise ConfigError(NO_CLOSURE, where="optimizer")
     return optimizer
+
+
+def _target(factory: OptimizerFactory) -> Any:
+    return factory.func if isinstance(factory, functools.partial) else factory
 
 
 def _fused(factory: OptimizerFactory, groups: list[dict[str, Any]]) -> dict[str, bool]:
     settings = factory.keywords if isinstance(factory, functools.partial) else {}
-    target = factory.func if isinstance(factory, functools.partial) else factory
+    target = _target(factory)
     if not inspect.isclass(target) or settings.keys() & {"fused", "foreach", "capturable", "differentiable"}:
         return {}
     if "fused" not in inspect.signature(target).parameters:

@@ -10,12 +10,14 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, did_you_mean, one_of
 
 SchedulerFactory = Callable[..., LRScheduler]
 """Takes an optimizer, and ``total_steps`` where its signature has it; gives a scheduler stepped per optimizer step."""
+
+SHAPES = ("constant", "cosine")
 
 
 class WarmupSchedule(LRScheduler):
@@ -29,12 +31,15 @@ class WarmupSchedule(LRScheduler):
         shape: ``constant`` or ``cosine`` (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983).
 
     Raises:
-        ConfigError: ``warmup`` or ``final`` is out of range.
+        ConfigError: ``warmup`` or ``final`` is out of range, or there is no such ``shape``.
     """
 
     def __init__(
         self, optimizer: Optimizer, total_steps: int, warmup: float = 0.0, final: float = 0.0, shape: str = "cosine"
     ) -> None:
+        if shape not in SHAPES:
+            what, hint = f"there is no shape '{shape}'", did_you_mean(shape, SHAPES)
+            raise ConfigError(what, where="scheduler.shape", expected=one_of(SHAPES), hint=hint)
         if warmup < 0 or (isinstance(warmup, float) and warmup >= 1):
             expected = "steps as an integer ≥ 0, or a share of the run in [0, 1)"
             raise ConfigError(f"warm-up {warmup} is out of range", where="scheduler.warmup", expected=expected)
@@ -108,27 +113,43 @@ def _schedule(optimizer: Optimizer | None, total_steps: int | None, **settings: 
     return WarmupSchedule(optimizer, total_steps or 1, **settings)
 
 
-def build_scheduler(factory: SchedulerFactory | None, optimizer: Optimizer, total_steps: int) -> LRScheduler | None:
+def build_scheduler(
+    factory: SchedulerFactory | None, optimizer: Optimizer, total_steps: int | None
+) -> LRScheduler | None:
     """Builds the schedule of a run.
 
     Args:
         factory: A factory, or None for no schedule.
         optimizer: Whose learning rate it drives.
-        total_steps: Optimizer steps of the whole run; passed if the factory takes ``total_steps``.
+        total_steps: Optimizer steps of the whole run, passed if the factory takes ``total_steps``; None if not known.
 
     Returns:
         The scheduler, to be stepped once per optimizer step, or None.
 
     Raises:
-        ConfigError: The factory gives something else than a scheduler.
+        ConfigError: The factory gives something else than a scheduler or one that needs a validation (plateau), or
+            takes a total that is not known.
     """
     if factory is None:
         return None
     target = factory.func if isinstance(factory, functools.partial) else factory
     given = factory.keywords if isinstance(factory, functools.partial) else {}
     takes_total = "total_steps" in inspect.signature(target).parameters and "total_steps" not in given
+    if takes_total and total_steps is None:
+        raise ConfigError(
+            "the number of steps of the run is not known",
+            where="scheduler",
+            expected="Trainer(max_steps=…), or data with a length",
+            hint="a schedule without total_steps needs none",
+        )
     scheduler = factory(optimizer, **({"total_steps": total_steps} if takes_total else {}))
     if not isinstance(scheduler, LRScheduler):
         found = type(scheduler).__name__
         raise ConfigError(f"the schedule is a {found}", where="scheduler", expected="a torch LRScheduler")
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ConfigError(
+            "ReduceLROnPlateau waits for a validation, and schedules are stepped at every optimizer step",
+            where="scheduler",
+            expected="a schedule of the step number, for example cosine",
+        )
     return scheduler

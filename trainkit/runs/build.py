@@ -142,12 +142,14 @@ def fill(config: DictConfig, data: DataModule) -> None:
 
 
 def _fill(node: DictConfig | ListConfig, path: str, values: dict[str, Any]) -> None:
+    section = path.partition(".")[0]
     keys = list(node) if isinstance(node, DictConfig) else range(len(node))
     for key in keys:
         inner = f"{path}.{key}"
         if OmegaConf.is_missing(node, key):
             if key not in values:
-                raise ConfigError(f"{inner} is not given, and the data does not decide it", where=inner)
+                hint = f"{section}=auto takes what fits the data, or {inner}=…"
+                raise ConfigError(f"{inner} is not given, and the data does not decide it", where=inner, hint=hint)
             node[key] = values[str(key)]
         elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], (DictConfig, ListConfig)):
             _fill(node[key], inner, values)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from trainkit.data.sources import DatasetSource, map_inputs
 from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, one_of
+from trainkit.optim import build_optimizer, build_scheduler
 from trainkit.runs.parts import Parts
+from trainkit.runs.schedule import RunSchedule
 from trainkit.types import Inputs
 
 
@@ -36,18 +38,14 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
     """
     trainer, names = parts.config.trainer, parts.task.metric_names()
     name = trainer.monitor or f"val/{parts.task.monitor}"
-    has_val = len(parts.data.splits.val) > 0
-    if not has_val:
-        names = [n for n in names if not n.startswith("val/")]
+    if not len(parts.data.splits.val):
         if trainer.monitor is None:
             return None, parts.task.mode
+        what = f"there is no validation part in which to watch '{name}'"
+        raise ConfigError(what, where="trainer.monitor", expected="null", hint="data.val_share=0.15 draws one")
     if name not in names:
-        note = "" if has_val else "; there is no validation part"
         raise ConfigError(
-            f"nobody logs '{name}'{note}",
-            where="trainer.monitor",
-            expected=one_of(names),
-            hint=did_you_mean(name, names),
+            f"nobody logs '{name}'", where="trainer.monitor", expected=one_of(names), hint=did_you_mean(name, names)
         )
     if trainer.mode:
         return name, str(trainer.mode)
@@ -59,6 +57,8 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
 def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
     """Raises ConfigError for callbacks that watch a value nobody logs, or that cannot work here."""
     names = [*parts.task.metric_names(), "lr", "grad_norm", "train/samples_per_second"]
+    if not len(parts.data.splits.val):
+        names = [name for name in names if not name.startswith("val/")]
     refused = {
         "StochasticWeightAveraging": "its pass for BatchNorm would train the model",
         "WeightAveraging": "it would average once per execution instead of once per step",
@@ -74,6 +74,40 @@ def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
             raise ConfigError(
                 f"nobody logs '{name}'", where=where, expected=one_of(names), hint=did_you_mean(name, names)
             )
+
+
+def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callback]) -> None:
+    """Raises ConfigError where a watched value comes too late, or the optimizer or its schedule cannot be built.
+
+    Args:
+        parts: The parts of the run.
+        schedule: Its steps and intervals.
+        callbacks: Some of them watch a value.
+    """
+    plan = schedule.plan
+    by_epoch = plan.val_every_n_epochs * schedule.steps_per_epoch if plan.val_every_n_epochs else schedule.total_steps
+    first = min(plan.val_every_n_steps or by_epoch, schedule.total_steps)
+    watched = {"trainer.monitor": monitored(parts)[0]}
+    watched |= {f"callbacks, {type(c).__name__}.monitor": getattr(c, "monitor", None) for c in callbacks}
+    for where, name in watched.items():
+        if isinstance(name, str) and not name.startswith("val/") and schedule.log_every > first:
+            raise ConfigError(
+                f"'{name}' is logged every {schedule.log_every} steps, and looked at after {first}",
+                where=where,
+                expected="a value of the validation, or one logged before",
+                hint=f"trainer.log_every_n_steps={first}",
+            )
+    assert parts.network is not None
+    section = "optimizer"
+    try:
+        optimizer = build_optimizer(parts.optimizer, parts.network)  # type: ignore[arg-type]
+        section = "scheduler"
+        build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
+    except TrainkitError:
+        raise
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        target = (parts.config.get(section) or {}).get("_target_") or f"the {section}"
+        raise ConfigError(f"{target} cannot be built: {error}".splitlines()[0], where=section) from error
 
 
 def check_batches(parts: Parts) -> None:

@@ -8,14 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from trainkit.config.compose import group_choices
+from trainkit.config.compose import compose, group_choices
 from trainkit.config.copying import plain
-from trainkit.config.resolvers import run_name
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
 from trainkit.runs.load import load_config
@@ -24,14 +22,13 @@ from trainkit.runs.provenance import environment
 
 
 def begin(parts: Parts, devices: Devices, overrides: Sequence[str]) -> RunDirectory:
-    """Makes the run directory, after every check, and writes what is known before training."""
+    """Makes the run directory, after every check, and writes what is known before training.
+
+    Raises:
+        RunError: It cannot be made.
+    """
     config = parts.config
-    if config.run.dir:
-        run = RunDirectory(Path(config.run.dir))
-        run.path.mkdir(parents=True, exist_ok=True)
-    else:
-        name = run_name(config) if "_target_" in config.data or config.run.name else parts.data.name
-        run = RunDirectory.create(config.run.root, name, datetime.now())
+    run = _make(config, config.run.name or parts.data.name)
     parts.data.splits.save(run.splits)
     write_json(run.environment, environment(parts, devices))
     OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
@@ -43,6 +40,17 @@ def begin(parts: Parts, devices: Devices, overrides: Sequence[str]) -> RunDirect
     saved.run.dir = None
     with atomic_path(run.config) as temporary:
         OmegaConf.save(saved, temporary, resolve=True)
+    return run
+
+
+def _make(config: DictConfig, name: str) -> RunDirectory:
+    if not config.run.dir:
+        return RunDirectory.create(config.run.root, name, datetime.now())
+    run = RunDirectory(Path(config.run.dir))
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"'{run.path}' cannot be made: {error.strerror}", where="run.dir") from error
     return run
 
 
@@ -61,39 +69,41 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
     before = plain(OmegaConf.load(directory.overrides))["overrides"] if directory.overrides.is_file() else []
     groups = set(group_choices())
     for text in overrides:
-        if text in before:
+        key = text.partition("=")[0].lstrip("+~").partition("@")[0]
+        if text in before or key.split(".")[0] in ("run", "hydra"):
             continue
-        override = OverridesParser.create().parse_override(text)
-        key = str(override.key_or_group)
-        if key.split(".")[0] in ("run", "hydra"):
-            continue
-        if key in groups:
-            _same_group(directory, key, text, stored, config)
-        elif OmegaConf.select(stored, key) != OmegaConf.select(config, key):
-            was, now = OmegaConf.select(stored, key), OmegaConf.select(config, key)
-            raise ConfigError(
-                f"{key}={now}, but the run has {key}={was}",
-                where=str(directory.path),
-                hint="leave it out to go on with the run's own config, or start a new run",
-            )
+        for path in [str(name) for name in config if name != "run"] if key == "experiment" else [key]:
+            now, was = (plain(OmegaConf.select(cfg, path), False) for cfg in (config, stored))
+            found = _difference(now, was, path)
+            if found and not (key in groups and now == _composed_before(before, path)):
+                _refuse(directory, text if key in groups else f"{key}={now}", *found)
     stored.run = config.run
     return stored
 
 
-def _same_group(directory: RunDirectory, key: str, text: str, stored: DictConfig, config: DictConfig) -> None:
-    was, now = plain(stored.get(key), False), plain(config.get(key), False)
-    if key == "experiment" or _agrees(now, was):
-        return
-    name = was.get("_target_", was) if isinstance(was, dict) else was
+def _difference(now: Any, was: Any, path: str) -> tuple[str, Any] | None:
+    """Where a composed node says something else than a stored one, whose ``???`` have been filled, and what was."""
+    if not (isinstance(now, dict) and isinstance(was, dict)):
+        return None if now in ("???", was) else (path, was)
+    for key in sorted(now, key=lambda name: name != "_target_"):
+        found = _difference(now[key], was.get(key), f"{path}.{key}")
+        if found:
+            return found
+    return None
+
+
+def _composed_before(before: list[str], path: str) -> Any:
+    """What the run's own overrides composed to, before ``auto`` was replaced by a choice."""
+    try:
+        return plain(OmegaConf.select(compose(before), path), False)
+    except ConfigError:  # composed from YAMLs that are not at hand now
+        return None
+
+
+def _refuse(directory: RunDirectory, text: str, path: str, was: Any) -> None:
+    name = was.get("_target_", was.get("live", was)) if isinstance(was, dict) else "null" if was is None else was
     raise ConfigError(
-        f"{text}, but the run has {key} {name}",
+        f"{text}, but the run has {path}={name}",
         where=str(directory.path),
         hint="leave it out to go on with the run's own config, or start a new run",
     )
-
-
-def _agrees(now: Any, was: Any) -> bool:
-    """Whether a freshly composed node says the same as a stored one, whose ``???`` have been filled."""
-    if isinstance(now, dict) and isinstance(was, dict):
-        return all(key in was and _agrees(value, was[key]) for key, value in now.items())
-    return bool(now == "???" or now == was)

@@ -36,34 +36,33 @@ class Payload:
     Attributes:
         objects: The live objects, pickled.
         main: The user's script, to be imported first; None where no object is defined in it.
+        argv: Its command line.
     """
 
     objects: bytes
     main: str | None
+    argv: list[str]
 
 
 def train_in_processes(parts: Parts, run: RunDirectory, devices: Devices) -> TrainOutcome:
     """Trains a run in processes of its own; after a crash, on from the last checkpoint in a fresh group.
 
     Raises:
-        LaunchError: An object cannot be sent to the processes, or they died more often than allowed.
+        LaunchError: An object cannot be sent to the processes, or they died more often than allowed, or of a bug.
         TrainkitError: What a worker found wrong.
     """
-    payload = _payload(parts.live)
-    attempts = parts.config.launch.max_restarts + 1
-    for attempt in range(attempts):
-        before = _saved_step(run)
+    payload = packed(parts.live)
+    for restarts_left in range(parts.config.launch.max_restarts, -1, -1):
         with tempfile.TemporaryDirectory(prefix="trainkit-") as folder:
             if payload is not None:
                 (Path(folder) / LIVE).write_bytes(pickle.dumps(asdict(payload)))
-            died = _launch(run, devices, folder, parts.config.launch.timeout_seconds)
+            died = _launch(run, devices, folder)
             told = Path(folder) / OUTCOME
             if told.is_file():
                 return _outcome(json.loads(told.read_text(encoding="utf-8")))
-        if died is None:
-            raise LaunchError("the processes ended without a word", where="trainer.devices")
-        if attempt + 1 < attempts and (attempt == 0 or _saved_step(run) > before):
-            print(f"launch a process died ({died}); going on from step {_saved_step(run)} in a fresh group", flush=True)
+        if not died.startswith("SIG") or not restarts_left:
+            break
+        print(f"launch a process died ({died}); going on from step {_saved_step(run)} in a fresh group", flush=True)
     raise LaunchError(f"a process died ({died})", where="trainer.devices", hint=f"trainkit fit run.dir={run.path}")
 
 
@@ -79,8 +78,8 @@ def _outcome(values: dict[str, Any]) -> TrainOutcome:
     raise kind(values["what"], where=values["where"], expected=values["expected"], hint=values["hint"])
 
 
-def _launch(run: RunDirectory, devices: Devices, folder: str, timeout_seconds: int) -> str | None:
-    """Runs one group; gives what killed it, or None."""
+def _launch(run: RunDirectory, devices: Devices, folder: str) -> str:
+    """Runs one group; gives what ended it, the name of a signal or an exit code."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -95,16 +94,16 @@ def _launch(run: RunDirectory, devices: Devices, folder: str, timeout_seconds: i
         max_restarts=0,
         monitor_interval=0.1,
     )
-    arguments = ("-m", "trainkit.runs.worker", str(run.path), folder, str(timeout_seconds))
+    arguments = ("-m", "trainkit.runs.worker", str(run.path), folder)
     with _surroundings(devices):
         try:
             elastic_launch(config, sys.executable)(*arguments)
         except SignalException as stop:
-            return f"signal {int(stop.sigval)}"
+            return f"stopped by signal {int(stop.sigval)}"
         except ChildFailedError as error:
             _, failure = error.get_first_failure()
             return failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-    return None
+    return "exit code 0, without a word"
 
 
 @contextmanager
@@ -116,14 +115,16 @@ def _surroundings(devices: Devices) -> Iterator[None]:
         "TORCHELASTIC_ERROR_FILE": "",
     }
     before = {name: os.environ.get(name) for name in wanted}
-    logger = logging.getLogger("torch.distributed.elastic")
-    level = logger.level
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]
+    levels = {name: logging.getLogger(name).level for name in names}
     os.environ.update({name: value for name, value in wanted.items() if value})
-    logger.setLevel(logging.CRITICAL)
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -131,7 +132,7 @@ def _surroundings(devices: Devices) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _payload(live: LiveObjects) -> Payload | None:
+def packed(live: LiveObjects) -> Payload | None:
     """Pickles the live objects one by one, so that the one at fault is named.
 
     Raises:
@@ -160,4 +161,4 @@ def _payload(live: LiveObjects) -> Payload | None:
             where="trainer.devices",
             hint="move the classes to a module, or train with devices=1",
         )
-    return Payload(pickle.dumps(given), os.path.abspath(main) if needs_main and main else None)
+    return Payload(pickle.dumps(given), os.path.abspath(main) if needs_main and main else None, sys.argv)

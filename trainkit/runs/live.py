@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 from torch.utils.data import DataLoader
@@ -122,6 +124,15 @@ def put_objects(
     return live
 
 
+def check_lists(callbacks: Any, loggers: Any) -> None:
+    """Raises ConfigError where something else than a list of Lightning's callbacks or loggers is given."""
+    for name, things, kind in (("callbacks", callbacks, Callback), ("loggers", loggers, Logger)):
+        wrong = [thing for thing in things if not isinstance(thing, kind)] if isinstance(things, Sequence) else [things]
+        if wrong:
+            found = f"the class {wrong[0].__name__}" if inspect.isclass(wrong[0]) else f"a {type(wrong[0]).__name__}"
+            raise ConfigError(f"{name} has {found}", where=name, expected=f"a list of Lightning {name}")
+
+
 def _expect(thing: Any, kind: type, where: str, expected: str) -> None:
     if not isinstance(thing, kind) and not callable(thing):
         raise ConfigError(f"the {where} is a {type(thing).__name__}", where=where, expected=expected)
@@ -156,6 +167,9 @@ def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule
             raise DataError(f"{name} is a DataLoader", where=name, expected="a map-style Dataset", hint=hint)
         if not (callable(given) or hasattr(given, "__getitem__")):
             raise DataError(f"{name} is a {type(given).__name__}", where=name, expected="a map-style Dataset")
+    if resolve_target(str(config.data.get("_target_")), "data._target_") is not DatasetData:
+        what = f"train is given, but the config has data {config.data.get('_target_')}"
+        raise ConfigError(what, where="data", hint="compose it with data=dataset")
     nodes = {name: as_node(given) for name, given in datasets.items()}
     if all(nodes.values()):
         for name, node in nodes.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainkit.config.targets import judge_config
@@ -197,6 +198,16 @@ def load_best(directory: RunDirectory, network: Network, task: Task) -> None:
     _load(task, "task.", saved.state)
 
 
+def load_initial(directory: RunDirectory, model: nn.Module) -> None:
+    """Puts the weights that a run's model, given as an object, began with into another object of the same shape.
+
+    Raises:
+        RunError: They do not fit.
+    """
+    if directory.initial_weights.is_file():
+        _load(model, "", load_file(directory.initial_weights), "initial.safetensors")
+
+
 def load_config(directory: RunDirectory) -> DictConfig:
     """The config a run was trained with.
 
@@ -224,11 +235,11 @@ def _built(config: DictConfig, section: str, kind: type) -> Any:
     return build(node, section, kind)
 
 
-def _load(module: nn.Module, prefix: str, state: dict[str, Tensor]) -> None:
+def _load(module: nn.Module, prefix: str, state: dict[str, Tensor], file: str = "model.safetensors") -> None:
     own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     try:
         module.load_state_dict(own)
     except RuntimeError as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[1:3])
         name = type(module).__name__
-        raise RunError(f"the saved weights do not fit {name}: {reason}", where="model.safetensors") from error
+        raise RunError(f"the saved weights do not fit {name}: {reason}", where=file) from error

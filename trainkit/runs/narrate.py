@@ -13,7 +13,7 @@ from trainkit.runs.devices import Devices
 from trainkit.runs.parts import Parts
 from trainkit.runs.result import Result
 from trainkit.runs.schedule import RunSchedule
-from trainkit.types import Estimate
+from trainkit.types import Estimate, decimals_for
 
 ARROWS = {"max": "↑", "min": "↓"}
 METRICS_SHOWN = 3
@@ -123,4 +123,5 @@ def baseline_text(result: Result) -> str:
     """The baseline's headline, and how the model compares."""
     bar = result.baseline
     comparison = bar["comparison"]
-    return f"{bar['name']} {bar['metrics'][comparison['metric']]['value']:.3f}: {comparison['text']}"
+    value = bar["metrics"][comparison["metric"]]["value"]
+    return f"{bar['name']} {value:,.{decimals_for(value)}f}: {comparison['text']}"

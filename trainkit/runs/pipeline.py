@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,19 +14,19 @@ import torch
 from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
-from trainkit.config.targets import judge_config
+from trainkit.config.targets import resolve_judged, targets_of
 from trainkit.data import Splits
-from trainkit.errors import TrainkitError
+from trainkit.errors import ConfigError, DataError, LaunchError, RunError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.build import build_parts
-from trainkit.runs.check import check_batches, dry_batch, monitored
+from trainkit.runs.check import check_batches, check_schedule, dry_batch, monitored
 from trainkit.runs.classical import check_classical, preprocessing, train_classical
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.directory import begin, continued_config
 from trainkit.runs.hparams import log_hparams
-from trainkit.runs.launch import train_in_processes
-from trainkit.runs.load import load_best
+from trainkit.runs.launch import packed, train_in_processes
+from trainkit.runs.load import load_best, load_initial
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
@@ -33,7 +34,7 @@ from trainkit.runs.result import Result
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.score import PART_NAMES, baseline, estimate_json, save_predictions, score_parts
 from trainkit.runs.train import TrainOutcome, build_callbacks, train
-from trainkit.training import usable_checkpoint
+from trainkit.training import all_saved, usable_checkpoint
 from trainkit.types import Predictions
 
 Reporter = Callable[[RunDirectory, Result, Parts, dict[str, Predictions]], None]
@@ -64,9 +65,12 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     Raises:
         TrainkitError: A mistake of the user's, found before anything is written.
     """
-    run = prepare(config, live, None, report)
+    run = prepare(config, live, report)
     directory = begin(run.parts, run.devices, overrides)
     run.narrator.say("run", f"{directory.path}  (Ctrl-C saves; run.dir={directory.path} continues)")
+    given = ", ".join(f"{name}=…" for name in ("model", "data", "task") if name in live.sections())
+    if given:
+        run.narrator.say("note", f"given as objects, which load_run({str(directory.path)!r}, {given}) takes again")
     return finish(run, directory)
 
 
@@ -88,16 +92,13 @@ def continue_run(
         narrator.say("run", f"{directory.path} is finished; nothing to do")
         narrator.say("test", narrate.metrics_text(result.test))
         return result
-    judge_config({name: node for name, node in stored.items() if name not in live.sections()}, config.run.trust)
+    _judge(directory, stored, config, live)
     for section in live.sections():
         stored[section] = config[section]
     checkpoint, broken = usable_checkpoint(directory)
-    run = prepare(stored, live, Splits.load(directory.splits), report)
-    was = read_json(directory.environment)["data_fingerprint"]
-    if run.parts.data.fingerprint != was:
-        raise TrainkitError(
-            "the data has changed since this run began", where=str(directory.path), hint="start a new run"
-        )
+    if live.model is not None:
+        load_initial(directory, live.model)
+    run = prepare(stored, live, report, directory)
     for sentence in broken:
         narrator.say("broken", f"{sentence}; the one before it is used")
     run.checkpoint = checkpoint
@@ -106,22 +107,58 @@ def continue_run(
     return finish(run, directory)
 
 
-def prepare(config: DictConfig, live: LiveObjects, splits: Splits | None, report: Reporter) -> Run:
-    """Checks the config, builds everything, and tries one batch; writes nothing."""
+def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects) -> None:
+    """Refuses foreign code in a stored config; what the present command itself names is the user's own word."""
+    named = {name for _, name in targets_of(config)}
+    for section in map(str, stored):
+        node = stored[section]
+        if section in live.sections() or not isinstance(node, DictConfig):
+            continue
+        if "live" in node:
+            raise RunError(
+                f"the {section} of this run was given in Python as an object ({node.live})",
+                where=str(directory.path),
+                hint=f"call fit from the script again, with overrides=['run.dir={directory.path}']",
+            )
+        for where, name in targets_of(node, section):
+            if name in named:
+                continue
+            try:
+                resolve_judged(name, config.run.trust, where)
+            except ConfigError as error:
+                error.hint = error.hint and f"if you trust it: run.trust=[{name.partition('.')[0]}]"
+                raise
+
+
+def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunDirectory | None = None) -> Run:
+    """Checks the config, builds everything, and tries one batch; writes nothing.
+
+    Args:
+        config: Composed, or that of a run begun earlier.
+        live: Objects that stand in for sections of it.
+        report: Writes the reports.
+        begun: A run that goes on; its parts of the data are used.
+    """
+    splits = Splits.load(begun.splits) if begun else None
     parts = build_parts(check_config(config, live.sections()), live, splits)
+    if begun and parts.data.fingerprint != read_json(begun.environment)["data_fingerprint"]:
+        raise DataError("the data has changed since this run began", where=str(begun.path), hint="start a new run")
     devices = find_devices(parts.config)
     narrator = narrate.Narrator()
     run = Run(parts, devices, report, narrator)
     if parts.network is None:
         check_classical(parts)
         _say_head(run)
+        narrator.say("note", "the sections optimizer, scheduler, trainer and checkpoint do not apply to this model")
         return run
-    monitored(parts)
-    build_callbacks(parts)
+    if devices.count > 1:
+        packed(parts.live)
+    callbacks = build_callbacks(parts)
     check_batches(parts)
+    schedule = run_schedule(parts)
+    check_schedule(parts, schedule, callbacks)
     dry = dry_batch(parts, devices.torch_device)
     _say_head(run)
-    schedule = run_schedule(parts)
     narrator.say("plan", narrate.plan_line(parts, schedule, devices))
     if schedule.notice:
         narrator.say("note", schedule.notice)
@@ -148,6 +185,9 @@ def finish(run: Run, directory: RunDirectory) -> Result:
             _stop(outcome.interrupted)
         return _score(run, directory, outcome)
     except Exception as error:
+        if isinstance(error, LaunchError) and not all_saved(directory):
+            shutil.rmtree(directory.path)  # refused before it trained: nothing to keep
+            raise
         facts = {"seed": run.parts.config.seed, "split_seed": run.parts.data.split_seed}
         directory.error.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
         Result("failed", directory.path, facts=facts, error=f"{type(error).__name__}: {error}").save()
@@ -208,6 +248,7 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     torch.set_num_threads(threads)
     log_hparams(parts, directory, result)
     run.report(directory, result, parts, made)
+    directory.error.unlink(missing_ok=True)
     result.save()
     run.narrator.say("next", f"trainkit evaluate {directory.path} · tensorboard --logdir {directory.path.parent}")
     return result

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from trainkit.data import DataModule
+from trainkit.data.module import Part
 from trainkit.evaluation import Comparison, compare, fit_baseline, metrics_for, score, simple_baseline
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.parts import Parts
 from trainkit.types import Estimate, Predictions
 
-PART_NAMES = {"val": "validation", "test": "test"}
+PART_NAMES: dict[Part, str] = {"val": "validation", "test": "test"}
 """Parts in files and printed lines."""
 
 

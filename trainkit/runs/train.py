@@ -10,12 +10,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from trainkit.config.copying import copied
@@ -76,17 +78,22 @@ def build_callbacks(parts: Parts) -> list[L.Callback]:
     callbacks: list[L.Callback] = []
     for name, node in (parts.config.get("callbacks") or {}).items():
         if node is not None:
-            callbacks.append(build(_filled(node, {"monitor": monitor, "mode": mode}), f"callbacks.{name}", L.Callback))
+            where = f"callbacks.{name}"
+            callbacks.append(build(_filled(node, {"monitor": monitor, "mode": mode}, where), where, L.Callback))
     callbacks += parts.live.callbacks
     check_callbacks(parts, callbacks)
     return callbacks
 
 
-def _filled(node: DictConfig, values: dict[str, Any]) -> DictConfig:
+def _filled(node: DictConfig, values: dict[str, Any], where: str) -> DictConfig:
     copy = copied(node, resolve=True)
-    for key in list(copy):
-        if OmegaConf.is_missing(copy, key) and values.get(str(key)) is not None:
-            copy[key] = values[str(key)]
+    for key in map(str, list(copy)):
+        if not OmegaConf.is_missing(copy, key):
+            continue
+        if values.get(key) is None:
+            why = ": there is no validation part" if key == "monitor" else ""
+            raise ConfigError(f"{where}.{key} is not given{why}", where=f"{where}.{key}", hint=f"{where}.{key}=…")
+        copy[key] = values[key]
     return copy
 
 
@@ -94,8 +101,9 @@ def _loggers(parts: Parts, run: RunDirectory, resume_step: int) -> list[Logger]:
     loggers: list[Logger] = [MetricsCSV(run.metrics, resume_step)]
     for name, node in (parts.config.get("logger") or {}).items():
         if node is not None:
-            filled = _filled(node, {"save_dir": str(run.path), "resume_step": resume_step})
-            loggers.append(build(filled, f"logger.{name}", Logger))
+            where = f"logger.{name}"
+            filled = _filled(node, {"save_dir": str(run.path), "resume_step": resume_step}, where)
+            loggers.append(build(filled, where, Logger))
     return loggers + list(parts.live.loggers)
 
 
@@ -171,7 +179,7 @@ def _trainer(
         raise ConfigError(f"{world} processes for {devices.count} devices", where="trainer.devices")
     loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world)
     monitor, mode = monitored(parts)
-    stop = StopFlag()
+    stop = StopFlag(second_stops=devices.count == 1)
     writer = CheckpointWriter(
         run,
         loader,
@@ -187,7 +195,7 @@ def _trainer(
     trainer = L.Trainer(
         accelerator=devices.accelerator,
         devices=devices.count,
-        strategy="ddp" if devices.count > 1 else "auto",
+        strategy=DDPStrategy(timeout=timedelta(seconds=config.launch.timeout_seconds)) if world > 1 else "auto",
         precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
         max_steps=schedule.total_steps,
         max_epochs=-1,
@@ -223,14 +231,17 @@ def peak_memory(devices: Devices) -> int:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silences Lightning's hints, which are about choices that are made here."""
-    logger = logging.getLogger("lightning.pytorch")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*", category=FutureWarning)
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
         try:
             yield
         finally:
-            logger.setLevel(before)
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

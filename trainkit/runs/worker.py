@@ -1,4 +1,4 @@
-"""One process of a run on several devices: ``python -m trainkit.runs.worker RUN_DIR FOLDER TIMEOUT``."""
+"""One process of a run on several devices: ``python -m trainkit.runs.worker RUN_DIR FOLDER``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
 
 
-def main(run_dir: str, folder: str, timeout_seconds: str) -> int:
+def main(run_dir: str, folder: str) -> int:
     """Trains as one process of the group; the first tells the parent what came of it."""
     outcome: dict[str, Any]
     try:
@@ -47,13 +47,14 @@ def _live(path: Path) -> LiveObjects:
         return LiveObjects()
     payload = pickle.loads(path.read_bytes())
     if payload["main"] is not None:
-        _import_main(payload["main"])
+        _import_main(payload["main"], payload["argv"])
     return LiveObjects(**pickle.loads(payload["objects"]))
 
 
-def _import_main(script: str) -> None:
+def _import_main(script: str, argv: list[str]) -> None:
     """Imports the user's script under another name than ``__main__``, so that what it guards does not run."""
     os.environ[IMPORTING_MAIN] = script
+    sys.argv = argv
     module = types.ModuleType("__mp_main__")
     module.__dict__.update(runpy.run_path(script, run_name="__mp_main__"))
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module

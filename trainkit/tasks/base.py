@@ -86,3 +86,11 @@ class Task(nn.Module, abc.ABC):
         """Names of what is logged, prefixed with ``train/`` and ``val/``."""
         train = [f"train/{name}" for name in ("loss", *self.train_metrics())]
         return train + [f"val/{name}" for name in ("loss", *self.metrics())]
+
+
+def shape_of(outputs: Tensor, target: Tensor) -> str:
+    """Shape of a net's outputs for an error: ``[batch, 4]``, or sizes where the first is not the batch's."""
+    sizes = list(outputs.shape)
+    if sizes and sizes[0] == len(target):
+        return "[" + ", ".join(["batch", *map(str, sizes[1:])]) + "]"
+    return f"{sizes} for a batch of {len(target)}"

@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 
 from trainkit.errors import ConfigError
-from trainkit.tasks.base import Task
+from trainkit.tasks.base import Task, shape_of
 
 
 class Classification(Task):
@@ -68,7 +68,8 @@ class Classification(Task):
             seen = torch.tensor(counts if counts is not None else [1] * self.num_classes).clamp(min=1)
             return (seen.sum() / (self.num_classes * seen)).float()
         values = torch.tensor(list(weights), dtype=torch.float32)
-        if len(values) != self.num_classes or not bool((values >= 0).all()) or not bool(values.sum() > 0):
+        is_valid = bool((values >= 0).all() and values.isfinite().all() and values.sum() > 0)
+        if len(values) != self.num_classes or not is_valid:
             raise ConfigError(
                 f"class weights {list(weights)} do not fit",
                 where="task.class_weights",
@@ -77,7 +78,7 @@ class Classification(Task):
         return values
 
     def _single(self, outputs: Tensor) -> bool:
-        return self.num_classes == 2 and (outputs.ndim == 1 or outputs.shape[1] == 1)
+        return self.num_classes == 2 and (outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1))
 
     def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
         """Cross-entropy summed over samples, weighted by class; the weight is the samples' summed class weights.
@@ -90,9 +91,7 @@ class Classification(Task):
         smoothing = self.label_smoothing if self.training else 0.0
         if self._single(outputs):
             logits = outputs.reshape(len(outputs))
-            soft = target.to(logits.dtype) * (1 - smoothing) + smoothing / 2
-            each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-            return (each if self.class_weights is None else each * self.class_weights[target]).sum(), weight
+            outputs = torch.stack([torch.zeros_like(logits), logits], dim=1)
         loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
         return loss, weight
 
@@ -123,10 +122,11 @@ class Classification(Task):
 
     def check(self, outputs: Tensor, target: Tensor) -> None:
         """Raises ConfigError where the net does not give K logits per sample."""
-        if self._single(outputs) or (outputs.ndim >= 2 and outputs.shape[1] == self.num_classes):
+        fits = self._single(outputs) or (outputs.ndim == 2 and outputs.shape[1] == self.num_classes)
+        if fits and len(outputs) == len(target):
             return
         raise ConfigError(
-            f"the model gives outputs of shape {_shape(outputs)}",
+            f"the model gives outputs of shape {shape_of(outputs, target)}",
             where="model",
             expected=f"[batch, {self.num_classes}], a logit for each class"
             + (", or [batch]" * (self.num_classes == 2)),
@@ -151,7 +151,3 @@ class _PositiveAccuracy(BinaryAccuracy):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         super().update(preds[:, 1], target)
-
-
-def _shape(outputs: Tensor) -> str:
-    return "[" + ", ".join(["batch", *map(str, outputs.shape[1:])]) + "]"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 
 from trainkit.errors import ConfigError
-from trainkit.tasks.base import Task
+from trainkit.tasks.base import Task, shape_of
 
 
 class Regression(Task):
@@ -41,8 +43,9 @@ class Regression(Task):
             outputs: float [B] or [B, 1], standardised.
             target: float [B], in the target's own unit.
         """
-        scaled = ((target - self.target_mean) / self.target_scale).to(outputs.dtype)
-        return (outputs.reshape(scaled.shape) - scaled).square().sum(), float(target.numel())
+        dtype = torch.promote_types(outputs.dtype, torch.float32)  # the difference of near numbers in bf16 is noise
+        scaled = ((target - self.target_mean) / self.target_scale).to(dtype)
+        return (outputs.to(dtype).reshape(scaled.shape) - scaled).square().sum(), float(target.numel())
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Values float64 [B] in the target's own unit."""
@@ -50,11 +53,12 @@ class Regression(Task):
 
     def metrics(self) -> MetricCollection:
         """Root mean squared error, mean absolute error, and R²."""
-        return MetricCollection({"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()})
+        metrics = MetricCollection({"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": _R2()})
+        return metrics.set_dtype(torch.float64)
 
     def train_metrics(self) -> MetricCollection:
         """Root mean squared error."""
-        return MetricCollection({"rmse": MeanSquaredError(squared=False)})
+        return MetricCollection({"rmse": MeanSquaredError(squared=False)}).set_dtype(torch.float64)
 
     def chance(self) -> float:
         """Standardised squared error of predicting the mean: 1."""
@@ -62,11 +66,17 @@ class Regression(Task):
 
     def check(self, outputs: Tensor, target: Tensor) -> None:
         """Raises ConfigError where the net does not give one number per sample."""
-        if outputs.numel() == len(outputs) == target.numel():
+        if outputs.ndim and outputs.numel() == len(outputs) == target.numel():
             return
-        shape = ", ".join(["batch", *map(str, outputs.shape[1:])])
         raise ConfigError(
-            f"the model gives outputs of shape [{shape}]",
+            f"the model gives outputs of shape {shape_of(outputs, target)}",
             where="model",
             expected="[batch] or [batch, 1], one number each",
         )
+
+
+class _R2(R2Score):
+    """Not a number for a single row, where torchmetrics raises."""
+
+    def compute(self) -> Tensor:
+        return super().compute() if self.total > 1 else torch.full_like(self.residual, math.nan).squeeze()

@@ -67,17 +67,22 @@ class CheckpointWriter(Checkpoint):
         self.every_n_steps, self.every_n_epochs, self.keep, self.stop = every_n_steps, every_n_epochs, keep, stop
         self.position = LoaderState()
         self.best: dict[str, Any] | None = None
-        self._saved_step = 0
+        self._saved_step, self._is_stopped = 0, False
 
     def state_dict(self) -> dict[str, Any]:
-        """Position of the loader and the best score so far."""
+        """Position of the loader, the best score so far, and whether early stopping has ended the run."""
         position = [self.position.epoch, self.position.position, self.position.step]
-        return {"position": position, "best": self.best}
+        return {"position": position, "best": self.best, "stopped": self._is_stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Sets the loader to go on after the saved execution."""
         self.position = self.loader.state = LoaderState(*state_dict["position"])
         self.best, self._saved_step = state_dict["best"], self.position.step
+        self._is_stopped = state_dict.get("stopped", False)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ends a run at once that had been stopped early before it was killed."""
+        trainer.should_stop = trainer.should_stop or self._is_stopped
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
@@ -130,15 +135,17 @@ class CheckpointWriter(Checkpoint):
         for logger in trainer.loggers:
             logger.save()  # a run that is killed goes on from here: its curves must not stand behind
         path = self.run.checkpoints / f"step-{self.position.step}.ckpt"
+        self._is_stopped = trainer.should_stop
         trainer.save_checkpoint(path)
-        self._saved_step = self.position.step
         if trainer.is_global_zero:
             self._point(path, is_best)
+        self._saved_step = self.position.step
         trainer.strategy.barrier("checkpoint")
 
     def _point(self, path: Path, is_best: bool) -> None:
         entry = {"file": path.name, "sha256": sha256(path), "step": self.position.step}
-        older = [e for e in all_saved(self.run) if e["step"] < self.position.step]
+        # One beyond the last save is damaged: this run went on from the one before it.
+        older = [e for e in all_saved(self.run) if e["step"] <= self._saved_step]
         if is_best:
             write_json(self.run.best, {**entry, "monitor": self.best})
         kept = [entry, *older][: max(2, self.keep)]

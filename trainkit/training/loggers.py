@@ -27,7 +27,7 @@ class MetricsCSV(Logger):
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         super().__init__()
-        self.path, self._file = path, None
+        self.path, self._last_step = path, resume_step
         self._buffer = io.StringIO()
         self._prepare(resume_step)
 
@@ -56,7 +56,8 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds a row per value; names like ``val/loss`` are split at the slash."""
+        """Adds a row per value; names like ``val/loss`` are split at the slash. No step means the last one logged."""
+        self._last_step = step = self._last_step if step is None else step
         epoch = int(metrics.get("epoch", 0))
         writer = csv.writer(self._buffer, lineterminator="\n")
         for key, value in metrics.items():
@@ -79,8 +80,8 @@ class MetricsCSV(Logger):
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Rows of a ``metrics.csv``; a last line cut short by a kill is left out."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["value"]]
+    content = path.read_bytes()
+    return list(csv.DictReader(io.StringIO(content[: content.rfind(b"\n") + 1].decode("utf-8"), newline="")))
 
 
 class TensorBoard(TensorBoardLogger):

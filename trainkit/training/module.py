@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -75,6 +76,7 @@ class TrainModule(L.LightningModule):
         self.window = LogWindow(task)
         self.val_loss, self.val_metrics = MeanLoss(), task.metrics()
         self._grad_norm: Tensor | None = None
+        self._norm_wanted, self._lr = False, 0.0
         self._random_state: dict[str, Any] | None = None
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -98,11 +100,15 @@ class TrainModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
         optimizer = build_optimizer(self.optimizer_factory, self)
-        total = self.total_steps or int(self.trainer.estimated_stepping_batches)
-        scheduler = build_scheduler(self.scheduler_factory, optimizer, total)
+        scheduler = build_scheduler(self.scheduler_factory, optimizer, self.total_steps or self._estimated_steps())
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _estimated_steps(self) -> int | None:
+        """Optimizer steps that the user's own Trainer will make; None where Lightning gives -1 or infinity."""
+        steps = self.trainer.estimated_stepping_batches
+        return int(steps) if 0 < steps < math.inf else None
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Carries out every optimizer step of an execution, or the one of a plain batch."""
@@ -116,7 +122,8 @@ class TrainModule(L.LightningModule):
         self.window.update(
             [output for outputs in done for output in outputs], self.task, sum(s.num_samples for s in steps)
         )
-        if step_now % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        log_every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if log_every and step_now % log_every == 0:
             self._log_window()
 
     def _single_step(self, batch: Any) -> Step:
@@ -134,6 +141,7 @@ class TrainModule(L.LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         outputs = self._backward(batch, step)
         self._norm_wanted = is_last
+        self._lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         scheduler = self.lr_schedulers()
@@ -152,7 +160,7 @@ class TrainModule(L.LightningModule):
             with nullcontext() if part is parts[-1] else self._unsynced():
                 output = self.loss(part)
                 if is_whole:
-                    self.manual_backward(output.loss_sum / output.weight)
+                    self.manual_backward(output.loss_sum / _or_one(output.weight))
                 else:
                     self.manual_backward(output.loss_sum * (0.0 if step.is_ghost else 1.0) / nominal)
             outputs.append(output._replace(loss_sum=output.loss_sum.detach(), outputs=output.outputs.detach()))
@@ -181,7 +189,7 @@ class TrainModule(L.LightningModule):
         total = torch.as_tensor(sum(weights), dtype=torch.float64, device=self.device)
         if world > 1:
             torch.distributed.all_reduce(total)
-        factor = nominal * world / total
+        factor = nominal * world / torch.where(total > 0, total, 1.0)
         grads = [p.grad for group in self._raw_optimizer().param_groups for p in group["params"] if p.grad is not None]
         torch._foreach_mul_(grads, factor.to(grads[0].dtype))
 
@@ -200,7 +208,7 @@ class TrainModule(L.LightningModule):
 
     def _log_window(self) -> None:
         values = self.window.close()
-        values["lr"] = torch.tensor(self._raw_optimizer().param_groups[0]["lr"])
+        values["lr"] = torch.tensor(self._lr)
         if self._grad_norm is not None:
             values["grad_norm"] = self._grad_norm.detach()
         self.log_dict(values, on_step=True, on_epoch=False, batch_size=1, logger=False)
@@ -284,3 +292,8 @@ class TrainModule(L.LightningModule):
             mine = everyone[self.trainer.global_rank]
             self._random_state = mine["random"]
             self.window.load(mine["window"])
+
+
+def _or_one(weight: Tensor | float) -> Tensor | float:
+    """The weight to divide by; 1 for a batch of classes that weigh nothing, whose gradient is 0 and not 0 / 0."""
+    return torch.where(weight > 0, weight, torch.ones_like(weight)) if isinstance(weight, Tensor) else weight or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -10,13 +11,14 @@ import lightning as L
 
 from trainkit.data.loader import Execution
 from trainkit.training.checkpoint import CheckpointWriter
+from trainkit.types import decimals_for
 
 BAR_WIDTH = 24
 SECONDS_BETWEEN = 0.1
 
 
 class ProgressLine(L.Callback):
-    """Redraws one line on a terminal; elsewhere stays quiet until the end, which ``summary`` tells.
+    """Redraws one line on a terminal; elsewhere stays quiet; ``text`` tells the end.
 
     Args:
         total_steps: Optimizer steps of the run.
@@ -28,11 +30,11 @@ class ProgressLine(L.Callback):
         self.total_steps, self.writer = total_steps, writer
         self.stream = stream or sys.stdout
         self.seconds, self.num_samples, self._start, self._drawn = 0.0, 0, 0.0, 0.0
-        self._score, self._width = "", 0
+        self._score, self._width, self._first_step = "", 0, 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the clock."""
-        self._start = time.perf_counter()
+        """Starts the clock, at the step that an earlier process came to."""
+        self._start, self._first_step = time.perf_counter(), trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
@@ -49,7 +51,7 @@ class ProgressLine(L.Callback):
         """Takes over the newest score."""
         name = self.writer.monitor
         if name and name in trainer.callback_metrics and not trainer.sanity_checking:
-            self._score = f"{name} {float(trainer.callback_metrics[name]):.3f}"
+            self._score = f"{name} {_number(float(trainer.callback_metrics[name]))}"
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Clears the line; the run prints the last one itself."""
@@ -64,17 +66,18 @@ class ProgressLine(L.Callback):
         """Steps, time, throughput and the score, with the best beside it."""
         done = round(BAR_WIDTH * step / max(1, self.total_steps))
         parts = [f"{step:,}/{self.total_steps:,}", clock(self.seconds)]
-        if with_bar and step:
+        done_here = step - self._first_step
+        if with_bar and done_here:
             parts[0] = "━" * done + "╌" * (BAR_WIDTH - done) + " " + parts[0]
-            parts.append(f"ETA {clock(self.seconds / step * (self.total_steps - step))}")
+            parts.append(f"ETA {clock(self.seconds / done_here * (self.total_steps - step))}")
         parts.append(f"{_short(self.num_samples / max(self.seconds, 1e-9))} samples/s")
         if self._score:
             best = self.writer.best
-            parts.append(self._score + (f" (best {best['value']:.3f}, epoch {best['epoch']})" if best else ""))
+            parts.append(self._score + (f" (best {_number(best['value'])}, epoch {best['epoch']})" if best else ""))
         return " · ".join(parts)
 
     def _draw(self, text: str) -> None:
-        line = f"train  {text}"
+        line = f"train  {text}"[: shutil.get_terminal_size().columns - 1]  # one that wraps cannot be drawn over
         self.stream.write("\r" + line + " " * max(0, self._width - len(line)))
         self.stream.flush()
         self._width = len(line)
@@ -91,6 +94,10 @@ def clock(seconds: float) -> str:
     """Seconds as ``0:38`` or ``1:02:03``."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.{decimals_for(value)}f}"
 
 
 def _short(value: float) -> str:

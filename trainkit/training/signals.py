@@ -29,27 +29,41 @@ class Interrupted(Exception):
 
 
 class StopFlag(L.Callback):
-    """Catches signals while a run trains; handlers are put back afterwards. Works on the main thread only."""
+    """Catches signals while a run trains; handlers are put back afterwards. Works on the main thread only.
 
-    def __init__(self) -> None:
+    Args:
+        second_stops: Whether a second signal stops at once. In a group of processes it must not: a terminal signals
+            every process, and the launcher then signals its workers again.
+    """
+
+    def __init__(self, second_stops: bool = True) -> None:
+        self.second_stops = second_stops
         self.signum = 0
         self._before: dict[int, Any] = {}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Remembers the handlers; later on Lightning's own stand in their place."""
+        if stage == "fit" and threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Replaces the handlers, Lightning's own included."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._raise)
+        for number in self._before:
+            signal.signal(number, self._raise)
 
     def _raise(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
+        if not self.second_stops:
+            return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def restore(self) -> None:
         """Puts the earlier handlers back."""
         while self._before:
-            signal.signal(*self._before.popitem())
+            number, handler = self._before.popitem()
+            if handler is not None:  # None was not set from Python, and cannot be put back from there
+                signal.signal(number, handler)
 
     def agreed(self, trainer: L.Trainer) -> int:
         """The signal that any process got, known to all of them; 0 for none."""

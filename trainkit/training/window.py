@@ -23,11 +23,11 @@ class LogWindow(nn.Module):
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.loss, self.metrics = MeanLoss(), task.train_metrics()
-        self.num_samples, self._clock = 0, time.perf_counter()
+        self.num_samples, self._clock, self._seconds_before = 0, time.perf_counter(), 0.0
 
     def start_clock(self) -> None:
-        """Throughput is counted from here."""
-        self._clock = time.perf_counter()
+        """Throughput is counted from here, and from what an earlier process spent on a loaded window."""
+        self._clock, self._seconds_before = time.perf_counter() - self._seconds_before, 0.0
 
     def update(self, outputs: list[StepOutput], task: Task, num_samples: int) -> None:
         """Adds an execution, without a wait for the device.
@@ -61,13 +61,24 @@ class LogWindow(nn.Module):
 
     def state(self) -> dict[str, Any]:
         """The unfinished window of this process, in plain containers."""
-        metrics = {name: (metric.update_count, dict(metric.metric_state)) for name, metric in self._named().items()}
-        return {"num_samples": self.num_samples, "metrics": {name: list(state) for name, state in metrics.items()}}
+        seconds = time.perf_counter() - self._clock
+        metrics = {
+            name: [metric.update_count, {key: _copied(value) for key, value in metric.metric_state.items()}]
+            for name, metric in self._named().items()
+        }
+        return {"num_samples": self.num_samples, "seconds": seconds, "metrics": metrics}
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes on with a window that ``state`` gave."""
-        self.num_samples = state["num_samples"]
+        self.num_samples, self._seconds_before = state["num_samples"], state.get("seconds", 0.0)
         for name, metric in self._named().items():
             metric._update_count, values = state["metrics"][name]
             for key, value in values.items():
-                setattr(metric, key, value.to(metric.device))
+                setattr(metric, key, _copied(value, metric.device))
+
+
+def _copied(state: Tensor | list[Tensor], device: torch.device | None = None) -> Tensor | list[Tensor]:
+    """A metric's state as it is now: metrics add to their tensors and lists in place."""
+    if isinstance(state, list):
+        return [value.to(device or value.device) for value in state]
+    return state.to(device or state.device, copy=True)

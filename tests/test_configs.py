@@ -1,0 +1,115 @@
+"""Every YAML that trainkit ships, as an object: composed, checked, built, and each experiment trained a few steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import OmegaConf
+from torch.optim.lr_scheduler import LRScheduler
+
+from trainkit.config.check import check_config
+from trainkit.config.compose import compose
+from trainkit.config.shipped import groups
+from trainkit.data import DataModule
+from trainkit.errors import LaunchError
+from trainkit.optim import build_optimizer, build_scheduler
+from trainkit.runs.build import build, build_parts
+from trainkit.runs.check import check_batches, dry_batch
+from trainkit.runs.classical import check_classical
+from trainkit.runs.devices import find_devices
+from trainkit.runs.schedule import run_schedule
+from trainkit.runs.train import build_callbacks
+from trainkit.tasks import Task
+
+NEEDED = {
+    "data=table": ["data.path=t.csv", "data.target=y", "model=mlp"],
+    "data=dataset": [
+        *("+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=40"),
+        *("+data.train.image_size=[3,8,8]", "+data.train.transform._target_=torchvision.transforms.ToTensor"),
+    ],
+    "model=custom": ["model._target_=torch.nn.Linear", "+model.in_features=???", "+model.out_features=???"],
+}
+DATA = {"model=cnn": "digits", "model=linear": "diabetes", "task=regression": "diabetes"}
+
+
+def chosen(group: str) -> list[str]:
+    return [f"{group}={name}" for name in groups()[group]]
+
+
+def overrides(choice: str) -> list[str]:
+    """A small job around one choice."""
+    group = choice.partition("=")[0]
+    data = [] if group == "data" else [f"data={DATA.get(choice, 'wine')}"]
+    model = [] if group in ("data", "model") else ["model=mlp", "model.hidden=[4]"]
+    return [*data, *model, choice, *NEEDED.get(choice, [])]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{row},{row * row % 11},{'ab'[row % 2]}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,z,y", *rows]))
+    return tmp_path
+
+
+def test_every_group_is_covered() -> None:
+    assert set(groups()) == {
+        *("data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment"),
+    }
+
+
+@pytest.mark.parametrize("choice", [c for group in ("data", "model", "task", "optimizer") for c in chosen(group)])
+def test_data_models_and_tasks_are_built_and_take_a_batch(choice: str, folder: Path) -> None:
+    parts = build_parts(check_config(compose(overrides(choice))))
+    assert isinstance(parts.data, DataModule) and isinstance(parts.task, Task)
+    if parts.network is None:
+        assert choice in ("model=logistic", "model=linear")
+        check_classical(parts)
+        return
+    check_batches(parts)
+    loss = dry_batch(parts, torch.device("cpu")).loss
+    assert 0 < loss < 3 * parts.task.chance() + 1
+    assert "???" not in OmegaConf.to_yaml(parts.config[choice.partition("=")[0]])
+
+
+@pytest.mark.parametrize("choice", [c for group in ("optimizer", "scheduler") for c in chosen(group)])
+def test_optimizers_and_schedules_are_built(choice: str, folder: Path) -> None:
+    parts = build_parts(check_config(compose(overrides(choice))))
+    assert parts.network is not None and parts.optimizer is not None
+    optimizer = build_optimizer(parts.optimizer, parts.network)
+    peak = parts.config.optimizer.lr
+    assert [group["lr"] for group in optimizer.param_groups] == [peak, peak]
+    assert isinstance(build_scheduler(parts.scheduler, optimizer, 100), LRScheduler)
+    assert 0 < optimizer.param_groups[0]["lr"] <= peak
+
+
+@pytest.mark.parametrize("choice", [*chosen("trainer"), *chosen("callbacks"), *chosen("logger")])
+def test_trainers_callbacks_and_loggers_are_built(choice: str, folder: Path) -> None:
+    parts = build_parts(check_config(compose(overrides(choice))))
+    assert run_schedule(parts).total_steps > 0
+    assert all(isinstance(callback, L.Callback) for callback in build_callbacks(parts))
+    if choice == "trainer=gpu" and not torch.cuda.is_available():
+        with pytest.raises(LaunchError):
+            find_devices(parts.config)
+    else:
+        assert find_devices(parts.config).count == parts.config.trainer.devices
+    for name, node in parts.config.logger.items():
+        node.save_dir, node.resume_step = str(folder), 0
+        build(node, f"logger.{name}", Logger).finalize("success")
+
+
+@pytest.mark.parametrize("choice", chosen("experiment"))
+def test_every_experiment_trains(choice: str, cli: Callable[..., Any], tmp_path: Path) -> None:
+    small = ("trainer.max_steps=4", "evaluation.resamples=50", "logger=none")
+    code, out, err = cli("fit", choice, "run.dir=run", *small)
+    assert (code, err) == (0, "") and " 4 steps × " in out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["status"], result["steps"]) == ("completed", 4)
+    assert result["metrics"]["test"] and result["metrics"]["validation"] and result["baseline"]
