@@ -23,7 +23,7 @@ class Given(ArrayData):
 
     def __init__(self, inputs: Any, target: Any, class_names: Sequence[str] = (), **common: Any) -> None:
         super().__init__(**common)
-        self.given = np.asarray(inputs), np.asarray(target), class_names
+        self.given: tuple[np.ndarray, np.ndarray, Sequence[str]] = np.asarray(inputs), np.asarray(target), class_names
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
         return self.given
@@ -31,8 +31,8 @@ class Given(ArrayData):
 
 def images(num_images: int = 60) -> np.ndarray:
     generator = np.random.default_rng(0)
-    scaled = generator.integers(0, 100, (num_images, 3, 4, 5)) * np.array([1, 2, 0])[:, None, None] + 7
-    return scaled.astype(np.uint8)
+    values = generator.integers(0, 100, (num_images, 3, 4, 5)) * np.array([1, 2, 0])[:, None, None]
+    return np.array(values + 7, np.uint8)
 
 
 def labels(num_labels: int = 60, num_classes: int = 3) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_images() -> None:
     assert data.reader.shape == (3, 4, 5)
     assert data.describe() == "scans 60 images 3×4×5"
     flat = data.flat_arrays()
-    assert (flat.dtype, flat.shape) == (np.float32, (60, 60))
+    assert (str(flat.dtype), flat.shape) == ("float32", (60, 60))
     np.testing.assert_array_equal(flat[4], images()[4].ravel())
 
 
@@ -107,7 +107,7 @@ def test_a_shift_of_the_other_rows_changes_no_statistic() -> None:
 def test_parts_have_the_same_class_shares_unless_told_otherwise() -> None:
     rare = np.array([1] * 6 + [0] * 54)
     data = set_up(images(), rare, ["a", "b"], val_share=1 / 3, test_share=1 / 3)
-    assert [int(data.targets(part).sum()) for part in ("train", "val", "test")] == [2, 2, 2]  # type: ignore[arg-type]
+    assert [int(data.targets(part).sum()) for part in ("train", "val", "test")] == [2, 2, 2]
     shares = set()
     for seed in range(10):
         data = set_up(images(), rare, ["a", "b"], val_share=1 / 3, test_share=1 / 3, split_seed=seed, stratify=False)

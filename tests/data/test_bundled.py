@@ -61,7 +61,7 @@ def test_tables_of_classes(name: str, num_rows: int, num_features: int, class_na
     assert data.spec.num_numbers == num_features
     for part in ("train", "val", "test"):
         expected = bunch.target_names[bunch.target[getattr(data.splits, part)]]
-        np.testing.assert_array_equal(np.array(class_names)[data.targets(part)], expected)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.array(class_names)[data.targets(part)], expected)
     train = bunch.data[data.splits.train].astype(np.float32)
     expected = (train - train.mean(0, dtype=np.float64)) / train.std(0, dtype=np.float64)
     np.testing.assert_allclose(data.flat_arrays()[data.splits.train], expected, atol=2e-5)
@@ -77,9 +77,9 @@ def test_a_table_with_a_number_to_predict() -> None:
 
 
 def test_tables_have_fingerprints_of_their_own() -> None:
-    prints = set()
+    prints: set[str] = set()
     for name in ("wine", "iris", "wine"):
-        data = BundledTable(name, split_seed=len(prints))  # type: ignore[arg-type]
+        data = BundledTable(name, split_seed=len(prints))
         data.setup()
         prints.add(data.fingerprint)
     assert len(prints) == 2

@@ -251,10 +251,10 @@ def test_random_draws_differ_between_processes() -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_reading_a_random_dataset_leaves_the_global_generators_alone(num_workers: int) -> None:
-    states = [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]  # type: ignore[union-attr, index]
+    states = [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]  # type: ignore[index]
     draws_of(3, num_workers)
     assert torch.get_rng_state().tolist() == states[0]
-    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[union-attr, index]
+    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index]
     assert random.getstate() == states[2]
 
 
@@ -268,9 +268,7 @@ def test_a_restart_in_the_middle_gives_a_random_dataset_the_same_draws() -> None
 def test_a_following_loader_starts_each_epoch_where_the_trainer_stands() -> None:
     whole = steps_of(run(make_loader(seed=4), 2))
     state = LoaderState()
-    loader = FollowingLoader(
-        numbered(), torch.arange(NUM_SAMPLES), batch_size=BATCH_SIZE, seed=4, now=lambda: state
-    )
+    loader = FollowingLoader(numbered(), torch.arange(NUM_SAMPLES), batch_size=BATCH_SIZE, seed=4, now=lambda: state)
     assert len(loader) == STEPS == math.ceil(NUM_SAMPLES / BATCH_SIZE)
     iterator = iter(loader)
     state = LoaderState(0, 2, 2)

@@ -52,7 +52,10 @@ def test_tensor_source_gathers_rows_in_the_order_asked_for() -> None:
 
 def test_pairs_and_named_tuples_are_inputs_and_target() -> None:
     Pair = namedtuple("Pair", ["image", "label"])
-    for samples in ([(torch.ones(2) * i, i) for i in range(3)], [Pair(np.ones(2, np.float32) * i, i) for i in range(3)]):
+    for samples in (
+        [(torch.ones(2) * i, i) for i in range(3)],
+        [Pair(np.ones(2, np.float32) * i, i) for i in range(3)],
+    ):
         inputs, target = fetch(samples, [2, 0])
         assert inputs.tolist() == [[2.0, 2.0], [0.0, 0.0]]
         assert target.tolist() == [2, 0]
@@ -127,7 +130,7 @@ def test_an_error_inside_the_dataset_is_not_taken_for_a_wrong_sample() -> None:
         def __getitem__(self, index: int) -> Any:
             raise TypeError("mine")
 
-    with pytest.raises(TypeError, match="^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         DatasetSource([Broken([1])]).fetch(torch.tensor([0]), 0)
 
 
@@ -136,8 +139,8 @@ def test_collate_stacks() -> None:
 
 
 def test_several_datasets_are_numbered_one_after_the_other() -> None:
-    parts = [Items([(torch.tensor([float(i)]), i) for i in range(start, stop)]) for start, stop in ((0, 3), (3, 4), (4, 9))]
-    source = DatasetSource(parts)
+    samples = [(torch.tensor([float(i)]), i) for i in range(9)]
+    source = DatasetSource([Items(samples[:3]), Items(samples[3:4]), Items(samples[4:])])
     assert len(source) == 9
     assert [source.sample(row)[1] for row in range(9)] == list(range(9))
     _, target = source.fetch(torch.tensor([8, 0, 3, 2, 4]), 0)

@@ -100,7 +100,7 @@ def test_a_target_kind_that_was_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "people.csv", table)
     assert set_up(path).spec.class_names == ("0", "1", "2")
     data = set_up(path, target_kind="number")
-    assert (data.spec.target_kind, data.targets("train").dtype) == ("number", np.float64)
+    assert (data.spec.target_kind, str(data.targets("train").dtype)) == ("number", "float64")
     assert refusal(path, target_kind="letters").startswith("target kind 'letters' is unknown")
 
 
@@ -112,7 +112,7 @@ def test_parts_are_stratified_and_drawn_from_the_split_seed(tmp_path: Path) -> N
     assert first.test.tolist() != other.test.tolist()
     data = set_up(path)
     share = data.targets("train").mean()
-    assert [abs(data.targets(part).mean() - share) < 0.03 for part in ("val", "test")] == [True, True]  # type: ignore[arg-type]
+    assert [abs(data.targets(part).mean() - share) < 0.03 for part in ("val", "test")] == [True, True]
 
 
 def three_files(folder: Path) -> tuple[Path, Path, Path]:
@@ -177,7 +177,7 @@ def test_a_column_that_is_empty_in_another_file_is_missing_there(tmp_path: Path)
     assert isinstance(data.source, TensorSource)
     assert isinstance(data.source.inputs, dict)
     assert data.source.inputs["numbers"][data.rows("test"), 0].isnan().all()
-    assert data.source.inputs["codes"][data.rows("test")].unique().tolist() == [0]
+    assert data.source.inputs["codes"][data.rows("test")].eq(0).all()
 
 
 def test_unseen_categories_are_counted_and_are_no_error(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_the_fingerprint_is_that_of_the_content_and_the_columns(tmp_path: Path) 
     first = set_up(path).fingerprint
     assert set_up(copy, split_seed=4, batch_size=2, name="other").fingerprint == first
     changed = frame()
-    changed.loc[7, "height"] += 0.1
+    changed.loc[7, "height"] = 170.05
     variants = [
         set_up(write(tmp_path / "changed.csv", changed)),
         set_up(path, features=["age"]),

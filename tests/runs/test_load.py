@@ -90,7 +90,7 @@ def test_a_config_that_was_tampered_with_runs_nothing(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hubconf.py").write_text("open('MARKER', 'w')\ndef x(): return None\n")
     change(digits, section, node)
-    with pytest.raises(tk.ConfigError, match="which a run directory may not name|is not code that trainkit runs"):
+    with pytest.raises(tk.ConfigError, match=r"which a run directory may not name|is not code that trainkit runs"):
         tk.load_run(digits.path)
     with pytest.raises(tk.ConfigError):
         tk.evaluate(digits.path)
@@ -159,6 +159,6 @@ def test_a_run_without_weights_says_how_it_stands(digits: RunDirectory) -> None:
     with pytest.raises(tk.RunError) as caught:
         tk.load_run(digits.path)
     assert str(caught.value) == (
-        f"'{digits.path}' has no weights yet: the run interrupted\n  where    RUN\n"
-        f"  hint     trainkit fit run.dir={digits.path}"
+        f"'{digits.path}' has no weights yet: its status is interrupted\n  where    RUN\n"
+        f"  hint     trainkit fit run.dir={digits.path} goes on"
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,17 @@ NUM_TRAIN, NUM_VAL, NUM_FEATURES, NUM_CLASSES, BATCH_SIZE = 103, 40, 6, 3, 12
 
 
 class Killed(Exception):
-    """Stands for a process that ended without a word."""
+    """Stands for a process that ended without a word.
+
+    The files are set aside as they were at that moment: what Lightning writes on an exception, a SIGKILL would not.
+
+    Args:
+        run: Where its files are.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.aside = run.path.with_name(f"{run.path.name} killed")
+        shutil.copytree(run.path, self.aside)
 
 
 class KillAfter(Checkpoint):
@@ -58,12 +69,15 @@ class KillAfter(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self.writer.position.step >= self.step and not batch.validate:
-            raise Killed
+        if not batch.validate:
+            self._kill()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
         if self.writer.position.step >= self.step:
-            raise Killed
+            raise Killed(self.writer.run)
 
 
 class Recorder(Logger):
@@ -72,24 +86,15 @@ class Recorder(Logger):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[tuple[int | None, str, float]] = []
-        self.events: list[str] = []
 
-    @property
-    def name(self) -> str:
-        return "recorder"
-
-    @property
-    def version(self) -> str:
-        return ""
+    name = property(lambda self: "recorder")
+    version = property(lambda self: "")
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        self.events.append("hyperparams")
+        """None to keep."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.rows += [(step, name, float(v)) for name, v in metrics.items() if name != "train/samples_per_second"]
-
-    def save(self) -> None:
-        self.events.append("save")
 
 
 @dataclass
@@ -106,17 +111,9 @@ class Outcome:
     random_state: dict[str, Any]
     error: Exception | None
 
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        return self.module.state_dict()
-
-    @property
-    def optimizer_state(self) -> dict[str, Any]:
-        return self.trainer.optimizers[0].state_dict()
-
-    @property
-    def checkpoint_names(self) -> list[str]:
-        return sorted(path.name for path in self.run.checkpoints.glob("*.ckpt"))
+    weights = property(lambda self: self.module.state_dict())
+    optimizer_state = property(lambda self: self.trainer.optimizers[0].state_dict())
+    checkpoint_names = property(lambda self: sorted(path.name for path in self.run.checkpoints.glob("*.ckpt")))
 
     def logged(self, prefix: str) -> list[tuple[int | None, str, float]]:
         return [row for row in self.recorder.rows if row[1].startswith(prefix)]
@@ -155,8 +152,6 @@ class Job:
     model: Callable[[], torch.nn.Module] = lambda: MLP(NUM_FEATURES, NUM_CLASSES, [16], 0.3, norm="batch")
     task: Callable[[], Any] = lambda: Classification(NUM_CLASSES, class_weights=[1.0, 2.0, 0.5])
     callbacks: Callable[[], Sequence[Callback]] = tuple
-    last_callbacks: Callable[[CheckpointWriter], Sequence[Callback]] = lambda writer: ()
-    settings: dict[str, Any] = field(default_factory=dict)
 
     def plan(self) -> ExecutionPlan:
         return ExecutionPlan(
@@ -182,15 +177,8 @@ class Job:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        module = TrainModule(
-            self.model(),
-            self.task(),
-            adamw(lr=0.02),
-            cosine(warmup=0.1),
-            accumulate=self.accumulate,
-            clip_norm=self.clip_norm,
-            clip_value=self.clip_value,
-        )
+        steps: dict[str, Any] = {name: getattr(self, name) for name in ("accumulate", "clip_norm", "clip_value")}
+        module = TrainModule(self.model(), self.task(), adamw(lr=0.02), cosine(warmup=0.1), **steps)
         module.total_steps = self.max_steps
         outcome = self._outcome(module, int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0, kill_after)
         rows = torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
@@ -201,21 +189,17 @@ class Job:
             outcome.trainer.fit(module, outcome.loader, validation, ckpt_path=path, weights_only=True)
         except Exception as error:  # handed to the test, which asserts what it is
             outcome.error = error
+            if isinstance(error, Killed):
+                self.run = outcome.run = RunDirectory(error.aside)
         finally:
             outcome.writer.stop.restore()
         outcome.random_state = get_random_state()
         return outcome
 
     def _outcome(self, module: TrainModule, resume_step: int, kill_after: int | None) -> Outcome:
-        loader = BatchLoader(
-            self.source,
-            torch.arange(NUM_TRAIN),
-            batch_size=BATCH_SIZE,
-            plan=self.plan(),
-            seed=1,
-            accumulate=self.accumulate,
-            num_workers=self.num_workers,
-        )
+        rows = torch.arange(NUM_TRAIN)
+        cut: dict[str, Any] = {"accumulate": self.accumulate, "num_workers": self.num_workers}
+        loader = BatchLoader(self.source, rows, batch_size=BATCH_SIZE, plan=self.plan(), seed=1, **cut)
         stop = StopFlag()
         writer = CheckpointWriter(
             self.run,
@@ -228,17 +212,17 @@ class Job:
             stop=stop,
         )
         progress, recorder = ProgressLine(self.max_steps, writer), Recorder()
-        last = [*self.last_callbacks(writer), *([KillAfter(writer, kill_after)] if kill_after is not None else [])]
-        settings: dict[str, Any] = {
-            "precision": self.precision,
-            "max_steps": self.max_steps,
-            "max_epochs": -1,
-            "logger": [recorder, MetricsCSV(self.run.metrics, resume_step)],
-            "callbacks": [*self.callbacks(), progress, stop, writer, *last],
-            "log_every_n_steps": self.log_every,
-            "num_sanity_val_steps": 0,
-        }
-        trainer = _trainer(self.run.path, **settings | self.settings)
+        last = [KillAfter(writer, kill_after)] if kill_after is not None else []
+        trainer = _trainer(
+            self.run.path,
+            precision=self.precision,
+            max_steps=self.max_steps,
+            max_epochs=-1,
+            logger=[recorder, MetricsCSV(self.run.metrics, resume_step)],
+            callbacks=[*self.callbacks(), progress, stop, writer, *last],
+            log_every_n_steps=self.log_every,
+            num_sanity_val_steps=0,
+        )
         return Outcome(module, trainer, loader, writer, progress, self.run, recorder, {}, None)
 
 

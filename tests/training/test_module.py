@@ -246,3 +246,15 @@ def test_data_without_a_length(trainer: MakeTrainer, toy: TensorSource, factory:
     fit.fit(module, DataLoader(Endless(toy), BATCH))
     assert fit.global_step == 4
     assert fit.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1 * (0.1**4 if factory else 1))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_what_is_kept_for_the_metrics_holds_no_graph(
+    trainer: MakeTrainer, toy: TensorSource, monkeypatch: pytest.MonkeyPatch, accumulate: int
+) -> None:
+    kept: list[StepOutput] = []
+    module = TrainModule(net(), Classification(3), accumulate=accumulate)
+    monkeypatch.setattr(module.window, "update", lambda outputs, task, num_samples: kept.extend(outputs))
+    trainer(max_steps=2, log_every_n_steps=0).fit(module, shuffled(toy))
+    assert len(kept) == 2 * accumulate
+    assert not any(output.loss_sum.requires_grad or output.outputs.requires_grad for output in kept)

@@ -33,6 +33,9 @@ from trainkit.errors import TrainkitError
 
 Job = Callable[[DictConfig], Any]
 
+_SIGNALLED = 128
+"""Exit codes above it are those of a process that was told to stop: the other jobs are not to follow."""
+
 
 @dataclass(frozen=True)
 class FailedJob:
@@ -149,7 +152,11 @@ class _Runner:
             return self.job(cfg)
         except TrainkitError as error:
             message = str(error)
-        except (Exception, SystemExit):
+        except SystemExit as stop:
+            if isinstance(stop.code, int) and stop.code > _SIGNALLED:
+                raise
+            message = traceback.format_exc()
+        except Exception:
             message = traceback.format_exc()
         hydra_cfg = HydraConfig.get()
         overrides = tuple(hydra_cfg.overrides.task)

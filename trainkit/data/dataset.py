@@ -200,8 +200,9 @@ def check_sample(inputs: Any, target: Any, row: int) -> None:
     named = inputs.items() if isinstance(inputs, dict) else [("inputs", inputs)]
     for name, tensor in [*named, ("target", target)]:
         if not isinstance(tensor, Tensor):
-            found = type(tensor).__name__
-            raise DataError(f"{name} is a {found}", where=f"data, sample {row}", expected="a tensor, array or number")
+            is_text = isinstance(tensor, (list, tuple)) and len(tensor) and isinstance(tensor[0], str)
+            found = "text" if is_text else f"a {type(tensor).__name__}"
+            raise DataError(f"{name} is {found}", where=f"data, sample {row}", expected="a tensor, array or number")
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise DataError(f"{name} has NaN or infinite values", where=f"data, sample {row}")
     if target.numel() != 1:

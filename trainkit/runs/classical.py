@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import time
 import warnings
+import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -22,7 +25,13 @@ from trainkit.runs.train import TrainOutcome, peak_memory
 from trainkit.runs.weights import save_weights
 
 TRUSTED = ("sklearn.linear_model._logistic.LogisticRegression", "sklearn.linear_model._ridge.Ridge")
-"""Types that a saved estimator may be made of, beside numbers, arrays and plain containers."""
+"""Estimators that are saved and loaded."""
+
+_PLAIN = frozenset(
+    {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str", "tuple", "NoneType")}
+    | {f"numpy.{name}" for name in ("bool", "dtype", "float32", "float64", "int32", "int64", "ndarray")}
+)
+"""What else a saved estimator may be made of; skops by itself trusts far more."""
 
 
 class _Saved(nn.Module):
@@ -100,10 +109,23 @@ def load_estimator(run: RunDirectory) -> Any:
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
+    path = run.classical_model
     try:
-        foreign = set(skops.io.get_untrusted_types(file=run.classical_model)) - set(TRUSTED)
+        with zipfile.ZipFile(path) as archive:
+            named = set(_types_in(json.loads(archive.read("schema.json"))))
+        foreign = named - set(TRUSTED) - _PLAIN
         if foreign:
-            raise RunError(f"'{run.classical_model}' holds foreign types: {', '.join(sorted(foreign))}", where="RUN")
-        return skops.io.load(run.classical_model, trusted=list(TRUSTED))
-    except (UntrustedTypesFoundException, ValueError, KeyError, OSError, TypeError) as error:
-        raise RunError(f"'{run.classical_model}' is damaged: {error}", where="RUN") from error
+            raise RunError(f"'{path}' holds foreign types: {', '.join(sorted(foreign))}", where="RUN")
+        return skops.io.load(path, trusted=list(TRUSTED))
+    except (UntrustedTypesFoundException, zipfile.BadZipFile, ValueError, KeyError, OSError, TypeError) as error:
+        raise RunError(f"'{path}' is damaged: {error}", where="RUN") from error
+
+
+def _types_in(node: Any) -> Iterator[str]:
+    """Every type that the schema of a skops file names, wherever it is nested."""
+    if isinstance(node, dict):
+        if "__module__" in node:
+            yield f"{node['__module__']}.{node.get('__class__')}"
+        node = list(node.values())
+    for inner in node if isinstance(node, list) else ():
+        yield from _types_in(inner)

@@ -134,7 +134,8 @@ def check_lists(callbacks: Any, loggers: Any) -> None:
 
 
 def _expect(thing: Any, kind: type, where: str, expected: str) -> None:
-    if not isinstance(thing, kind) and not callable(thing):
+    is_factory = callable(thing) and not isinstance(thing, nn.Module)
+    if not isinstance(thing, kind) and not is_factory:
         raise ConfigError(f"the {where} is a {type(thing).__name__}", where=where, expected=expected)
 
 
@@ -146,10 +147,20 @@ def _put(config: DictConfig, section: str, thing: Any, kind: type) -> Any:
     if node is not None:
         config[section] = node
         return None
-    built = thing()
+    built = _called(thing, section)
     _expect_built(built, kind, section)
     config[section] = record(built)
     return built
+
+
+def _called(thing: Any, where: str) -> Any:
+    try:
+        inspect.signature(thing).bind()
+    except TypeError as error:
+        name = getattr(thing, "__name__", type(thing).__name__)
+        hint = f"functools.partial({name}, …), or an object"
+        raise ConfigError(f"{name} cannot be called: {error}", where=where, hint=hint) from error
+    return thing()
 
 
 def _expect_built(built: Any, kind: type, section: str) -> None:
@@ -179,7 +190,7 @@ def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule
     for name in ("_target_", "train", "val", "test"):
         settings.pop(name, None)
     made: dict[str, Any] = {
-        name: given() if isinstance(given, functools.partial) or inspect.isclass(given) else given
+        name: _called(given, name) if isinstance(given, functools.partial) or inspect.isclass(given) else given
         for name, given in datasets.items()
     }
     config.data = record(made["train"]) | settings

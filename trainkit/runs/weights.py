@@ -71,9 +71,9 @@ def load_weights(run: RunDirectory) -> SavedModel:
         RunError: The file is missing, damaged, or not one of ours.
     """
     if not run.weights.is_file():
-        status = run.status() or "was not finished"
+        why = f"its status is {run.status()}" if run.status() else "it was not finished"
         raise RunError(
-            f"'{run.path}' has no weights yet: the run {status}", where="RUN", hint=f"trainkit fit run.dir={run.path}"
+            f"'{run.path}' has no weights yet: {why}", where="RUN", hint=f"trainkit fit run.dir={run.path} goes on"
         )
     try:
         with safe_open(run.weights, framework="pt") as file:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+
+from trainkit.rundir import RunDirectory, read_json
+from trainkit.runs.hparams import flat
+
+
+def hparams(folder: Path) -> dict[str, Any]:
+    """Settings of the session that TensorBoard's HParams tab shows."""
+    events = EventAccumulator(str(folder)).Reload()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    session = HParamsPluginData.FromString(content).session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in session.items()}
+
+
+def test_settings_and_final_metrics_stand_in_the_events(digits: RunDirectory) -> None:
+    settings = hparams(digits.path)
+    config = yaml.safe_load(digits.config.read_text())
+    assert settings["model"] == "trainkit.models.MLP" and settings["optimizer"] == "torch.optim.AdamW"
+    assert settings["optimizer.lr"] == config["optimizer"]["lr"] and settings["seed"] == 0
+    assert settings["trainer.max_steps"] == 50 and settings["model.hidden"] == str(config["model"]["hidden"])
+    events = EventAccumulator(str(digits.path)).Reload()
+    result = read_json(digits.result)
+    for name, estimate in result["metrics"]["test"].items():
+        (point,) = events.Scalars(f"hp/test_{name}")
+        assert (point.step, point.value) == (50, pytest.approx(estimate["value"], rel=1e-6))
+    (objective,) = events.Scalars("hp/objective")
+    assert objective.value == pytest.approx(result["objective"]["value"])
+
+
+def test_nested_settings_become_dotted_keys() -> None:
+    nested = {"_target_": "a.B", "x": {"_target_": "c.D", "y": 1}, "z": [1, 2], "left_out": None, "on": True}
+    assert dict(flat(nested, "model")) == {
+        **{"model": "a.B", "model.x": "c.D", "model.x.y": 1, "model.z": "[1, 2]", "model.on": True},
+    }

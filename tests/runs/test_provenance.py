@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import trainkit as tk
+from trainkit.rundir import read_json, sha256
+from trainkit.runs.build import build_parts
+from trainkit.runs.devices import Devices
+from trainkit.runs.parts import LiveObjects
+from trainkit.runs.provenance import environment, exactness, source_of
+
+CPU, CUDA = Devices("cpu", 1, 1), Devices("cuda", 2, 1)
+
+
+def test_the_environment_says_where_a_run_came_from(cli: Callable[..., Any], tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        settings = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+        return subprocess.run(
+            ["git", *settings, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    (tmp_path / "note.txt").write_text("one\n")
+    git("init", "-q")
+    git("add", "note.txt")
+    git("commit", "-q", "-m", "start")
+    (tmp_path / "note.txt").write_text("two\n")
+    words = ["fit", "data=wine", "model=logistic", "run.dir=run", "evaluation.resamples=20", "seed=5"]
+    assert cli(*words).code == 0
+    known = read_json(tmp_path / "run" / "environment.json")
+    assert (known["format_version"], known["trainkit"], known["command"]) == (1, tk.__version__, ["trainkit", *words])
+    assert known["git"]["commit"] == git("rev-parse", "HEAD").strip()
+    assert known["git"]["diff"].endswith("-one\n+two\n")
+    assert (known["seed"], known["split_seed"], len(known["data_fingerprint"])) == (5, 0, 64)
+    assert known["packages"]["torch"] == torch.__version__.partition("+")[0] or known["packages"]["torch"]
+    assert {"lightning", "hydra-core", "scikit-learn", "numpy"} <= set(known["packages"])
+    assert known["hardware"]["devices"] == 1 and known["hardware"]["cpus"] >= 1
+    file = known["sources"]["trainkit.data.BundledTable"]["file"]
+    assert known["sources"]["trainkit.data.BundledTable"]["sha256"] == sha256(Path(file))
+
+
+def test_outside_of_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert environment(build_parts(tk.compose(["data=wine", "model=mlp"])), CPU)["git"] is None
+
+
+def test_objects_of_a_script_are_among_the_sources() -> None:
+    live = LiveObjects(model=torch.nn.Linear(13, 3), optimizer=tk.adamw())
+    sources = environment(build_parts(tk.compose(["data=wine"]), live), CPU)["sources"]
+    assert Path(sources["model: torch.nn.modules.linear.Linear"]["file"]).name == "linear.py"
+    assert "optimizer: functools.partial" in sources
+
+
+def test_what_was_typed_into_a_shell_has_no_source() -> None:
+    scope: dict[str, Any] = {}
+    exec("class Typed: pass", {"__name__": "typed"}, scope)
+    for thing in (scope["Typed"], len, dict):
+        assert source_of(thing) == {"file": None, "sha256": None}
+
+
+def test_whether_a_run_can_go_on_to_the_bit() -> None:
+    parts = build_parts(tk.compose(["data=wine", "model=mlp"]))
+    assert exactness(parts, CPU) == {"exact_resume": True, "exact_resume_reasons": []}
+    assert exactness(parts, CUDA) == {
+        "exact_resume": False,
+        "exact_resume_reasons": ["kernels of the GPU are not deterministic: trainer.deterministic=true"],
+    }
+    parts.config.trainer.deterministic = True
+    assert exactness(parts, CUDA)["exact_resume"]

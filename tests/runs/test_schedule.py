@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import pytest
+
+import trainkit as tk
+from trainkit.runs.build import build_parts
+from trainkit.runs.parts import LiveObjects
+from trainkit.runs.schedule import run_schedule
+
+
+class Looks(L.Callback):
+    def on_train_batch_end(self, *args: Any) -> None: ...
+
+
+class LooksAway(L.Callback):
+    def on_train_epoch_end(self, *args: Any) -> None: ...
+
+
+def schedule(*overrides: str, callbacks: tuple[L.Callback, ...] = ()) -> Any:
+    config = tk.compose(["data=wine", "model=mlp", "data.batch_size=10", *overrides])  # 124 rows: 13 steps an epoch
+    return run_schedule(build_parts(config, LiveObjects(callbacks=callbacks)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "total", "log_every"),
+    [
+        ([], 390, 19),
+        (["trainer.max_steps=20"], 20, 1),
+        (["trainer.max_epochs=2", "trainer.max_steps=99"], 26, 1),
+        (["trainer.max_epochs=null", "trainer.max_steps=5000"], 5000, 50),
+        (["data.drop_last=true"], 360, 18),
+        (["trainer.log_every_n_steps=7"], 390, 7),
+    ],
+)
+def test_steps_and_intervals(overrides: list[str], total: int, log_every: int) -> None:
+    made = schedule(*overrides)
+    assert (made.total_steps, made.log_every) == (total, log_every)
+    assert made.epochs == total / made.steps_per_epoch
+    assert made.plan.max_steps == total and made.plan.intervals == (log_every,)
+
+
+def test_intervals_of_checkpoints_and_validation_end_an_execution() -> None:
+    plan = schedule("checkpoint.every_n_steps=4", "trainer.val_every_n_steps=6", "trainer.val_every_n_epochs=null").plan
+    assert plan.intervals == (19, 4)
+    assert (plan.val_every_n_steps, plan.val_every_n_epochs) == (6, None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "callbacks", "steps", "notice"),
+    [
+        ([], (), 16, None),
+        (["trainer.steps_per_execution=7"], (Looks(),), 7, None),
+        ([], (LooksAway(),), 16, None),
+        ([], (Looks(),), 1, "Looks looks at every batch: one step at a time"),
+        (["data=dataset", "+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=20",
+          "+data.train.image_size=[1,2,2]", "+data.train.transform._target_=torchvision.transforms.ToTensor"],
+         (), 1, None),
+    ],
+)  # fmt: skip
+def test_steps_per_execution(
+    overrides: list[str], callbacks: tuple[L.Callback, ...], steps: int, notice: str | None
+) -> None:
+    made = schedule(*overrides, callbacks=callbacks)
+    assert (made.plan.steps_per_execution, made.notice) == (steps, notice)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+import trainkit as tk
+from trainkit.rundir import RunDirectory
+from trainkit.runs.build import build_parts
+from trainkit.runs.devices import Devices
+from trainkit.runs.directory import begin
+from trainkit.runs.launch import LIVE, OUTCOME, Payload
+from trainkit.runs.worker import main
+
+SCRIPT = """
+import sys
+from torch import nn
+
+class Net(nn.Linear):
+    pass
+
+assert sys.argv == ["script.py", "--option"]
+if __name__ == "__main__":
+    raise AssertionError("what is guarded must not run")
+"""
+
+
+def begun(folder: Path, *overrides: str) -> RunDirectory:
+    config = tk.compose(["data=wine", "model=mlp", "trainer.max_steps=4", "logger=none", *overrides])
+    config.run.dir = str(folder)
+    return begin(build_parts(config), Devices("cpu", 1, 1), [])
+
+
+def test_a_worker_trains_a_run_and_tells_what_came_of_it(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    assert main(str(run.path), str(tmp_path)) == 0
+    told = json.loads((tmp_path / OUTCOME).read_text())
+    assert (told["steps"], told["interrupted"]) == (4, 0)
+    assert run.weights.is_file() and (run.checkpoints / "step-4.ckpt").is_file()
+    run.weights.unlink()
+    assert main(str(run.path), str(tmp_path)) == 0  # goes on from the last checkpoint, which is the end
+    assert json.loads((tmp_path / OUTCOME).read_text())["steps"] == 4 and load_file(run.weights)
+
+
+def test_a_mistake_is_told_too(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    run.config.write_text(run.config.read_text().replace("devices: 1", "devices: 2"))
+    assert main(str(run.path), str(tmp_path)) == 0
+    assert json.loads((tmp_path / OUTCOME).read_text()) == {
+        **{"error": "ConfigError", "what": "1 processes for 2 devices", "where": "trainer.devices"},
+        **{"expected": None, "hint": None},
+    }
+
+
+def test_objects_of_a_script_come_by_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("__main__", "__mp_main__"):
+        monkeypatch.setitem(sys.modules, name, sys.modules["__main__"])
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    exec("from torch import nn\nclass Net(nn.Linear): pass", scope)
+    monkeypatch.setattr(sys.modules["__main__"], "Net", scope["Net"], raising=False)
+    net = scope["Net"](13, 3)
+    payload = Payload(pickle.dumps({"model": net}), str(script), ["script.py", "--option"])
+    (tmp_path / LIVE).write_bytes(pickle.dumps(asdict(payload)))
+    run = begun(tmp_path / "run", "model=custom", "model._target_=torch.nn.Linear", "+model.in_features=13",
+                "+model.out_features=3")  # fmt: skip
+    assert main(str(run.path), str(tmp_path)) == 0
+    assert "error" not in json.loads((tmp_path / OUTCOME).read_text())
+    assert load_file(run.weights)["net.weight"].shape == (3, 13)
