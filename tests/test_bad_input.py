@@ -71,6 +71,8 @@ class Net(nn.Module):
         self.layer, self.several = nn.Linear(features, outputs), several
 
     def forward(self, images):
+        if images[0].numel() != self.layer.in_features:
+            raise ValueError(f"{self.layer.in_features} features wanted")
         outputs = self.layer(images.flatten(1))
         return (outputs, outputs) if self.several else outputs
 
@@ -249,7 +251,7 @@ CASES: list[Case] = [
     (f"{NET} +model.outputs=7",
      "the model gives outputs of shape [batch, 7]\n  where    model\n  expected [batch, 10], a logit for each class\n"),
     (f"{NET} +model.features=63",
-     "Net does not take a batch: RuntimeError: addmm: mat1 and mat2 shapes cannot be multiplied (64x64 and 63x10)\n"
+     "Net does not take a batch: ValueError: 63 features wanted\n"
      "  where    model\n  expected a net for inputs uint8 [64, 1, 8, 8]\n"),
     (f"{NET} +model.several=true", "the model gives a tuple\n  where    model\n  expected one tensor\n"),
     ("fit model=custom model._target_=faulty.Frozen",

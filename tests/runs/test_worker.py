@@ -25,7 +25,7 @@ from torch import nn
 class Net(nn.Linear):
     pass
 
-assert sys.argv == ["script.py", "--option"]
+assert sys.argv[1:] == ["--option"]
 if __name__ == "__main__":
     raise AssertionError("what is guarded must not run")
 """

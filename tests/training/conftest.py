@@ -227,15 +227,9 @@ class Job:
 
 
 def _trainer(folder: Path, **settings: Any) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        plugins=[AtomicCheckpointIO()],
-        **settings,
-    )
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+    plugins: Any = [AtomicCheckpointIO()]
+    return L.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, plugins=plugins, **quiet, **settings)
 
 
 @pytest.fixture(autouse=True)
@@ -288,16 +282,12 @@ def _differences(first: Any, second: Any, path: str = "") -> list[str]:
     if isinstance(first, Tensor):
         same = isinstance(second, Tensor) and first.dtype == second.dtype and torch.equal(first, second)
         return [] if same else [path]
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        first, second = dict(enumerate(first)), dict(enumerate(second))
     if isinstance(first, dict):
         if not isinstance(second, dict) or first.keys() != second.keys():
             return [f"{path} keys"]
         return [d for key in first for d in _differences(first[key], second[key], f"{path}.{key}")]
-    if isinstance(first, list | tuple):
-        if not isinstance(second, list | tuple) or len(first) != len(second):
-            return [f"{path} length"]
-        return [
-            d for i, (a, b) in enumerate(zip(first, second, strict=True)) for d in _differences(a, b, f"{path}.{i}")
-        ]
     return [] if first == second else [path]
 
 

@@ -128,7 +128,7 @@ def test_what_is_logged(trainer: MakeTrainer, toy: TensorSource, module: TrainMo
     assert {name: value for _, name, value in recorder.rows} == {
         "train/loss": pytest.approx(loss / 80),
         "train/accuracy": pytest.approx(float((outputs.argmax(dim=1) == target[:80]).float().mean())),
-        "lr": pytest.approx(0.5e-30, abs=0),
+        "lr": pytest.approx(2e-30 / 3, rel=1e-6, abs=0),
         "grad_norm": pytest.approx(float(nn.utils.get_total_norm(grads))),
         "epoch": 0,
     }

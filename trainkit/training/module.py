@@ -40,10 +40,9 @@ class TrainModule(L.LightningModule):
         accumulate: Micro-batches that a batch of the user's own DataLoader is cut into.
         clip_norm: Largest norm of the whole gradient; None for no clipping.
         clip_value: Largest absolute value of each gradient element; None for no clipping.
-        steps_per_execution: Optimizer steps K per Lightning batch with a ``trainkit.DataModule``.
 
     Raises:
-        ConfigError: ``accumulate`` or ``steps_per_execution`` is below 1.
+        ConfigError: ``accumulate`` is below 1.
 
     Example:
         >>> import trainkit as tk
@@ -61,17 +60,14 @@ class TrainModule(L.LightningModule):
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
-        steps_per_execution: int = 1,
     ) -> None:
         super().__init__()
-        for name, count in (("accumulate", accumulate), ("steps_per_execution", steps_per_execution)):
-            if count < 1:
-                raise ConfigError(f"{name} is {count}", where=f"trainer.{name}", expected="an integer ≥ 1")
+        if accumulate < 1:
+            raise ConfigError(f"accumulate is {accumulate}", where="trainer.accumulate", expected="an integer ≥ 1")
         self.automatic_optimization = False
         self.model, self.task = model, task
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
-        self.steps_per_execution = steps_per_execution
         self.total_steps: int | None = None
         self.window = LogWindow(task)
         self.val_loss, self.val_metrics = MeanLoss(), task.metrics()
@@ -147,8 +143,6 @@ class TrainModule(L.LightningModule):
         scheduler = self.lr_schedulers()
         if scheduler is not None:
             scheduler.step()  # type: ignore[union-attr]
-        if torch.is_autocast_enabled(self.device.type):
-            torch.clear_autocast_cache()  # weights cast before this step are out of date
         return outputs
 
     def _backward(self, batch: Any, step: Step) -> list[StepOutput]:
