@@ -81,6 +81,8 @@ def _same_start_for_every_test() -> None:
         torch.use_deterministic_algorithms(False)
     if hydra := sys.modules.get("hydra.core.global_hydra"):
         hydra.GlobalHydra.instance().clear()
+    if hydra_config := sys.modules.get("hydra.core.hydra_config"):
+        hydra_config.HydraConfig.instance().cfg = None
 
 
 class CliResult(NamedTuple):

@@ -92,3 +92,9 @@ def test_an_unknown_table_is_refused() -> None:
         "there is no bundled table 'vine'\n  where    data.table\n"
         "  expected one of breast_cancer, diabetes, iris, wine\n  hint     did you mean 'wine'?"
     )
+
+
+def test_parts_of_a_bundled_table_come_from_no_file() -> None:
+    with pytest.raises(ConfigError) as error:
+        BundledTable("wine", val_path="val.csv")
+    assert str(error.value) == "a bundled table has no val_path\n  where    data.val_path\n  hint     use data=table"

@@ -15,7 +15,6 @@ from trainkit.data import dataset as dataset_module
 from trainkit.data.dataset import DatasetData
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
-from trainkit.errors import DataError
 from trainkit.types import DataSpec
 
 NUM_SAMPLES = 60
@@ -50,12 +49,6 @@ def set_up(train: Any, **options: Any) -> DatasetData:
     data = DatasetData(train, **options)
     data.setup()
     return data
-
-
-def refusal(train: Any, **options: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        set_up(train, name="mine", **options)
-    return str(caught.value)
 
 
 def test_pairs() -> None:

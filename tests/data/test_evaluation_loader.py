@@ -72,7 +72,7 @@ def test_no_rows_give_no_batch() -> None:
     assert (len(loader), list(loader)) == (0, [])
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 6])
+@pytest.mark.parametrize("world_size", [2, 3, 5])
 def test_processes_share_whole_batches_and_no_row_comes_twice(world_size: int) -> None:
     source, rows = make_source("tensors"), torch.arange(23)
     whole = batches(source, rows)
@@ -84,6 +84,21 @@ def test_processes_share_whole_batches_and_no_row_comes_twice(world_size: int) -
         for batch, expected in zip(share, whole[rank::world_size], strict=True):
             assert torch.equal(batch.rows, expected.rows)
             assert torch.equal(batch.inputs, expected.inputs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "world_size", "sizes"), [(23, 6, [3, 4, 4, 4, 4, 4]), (5, 2, [2, 3]), (1, 2, [0, 1])]
+)
+def test_with_fewer_batches_than_processes_they_share_the_rows(
+    num_rows: int, world_size: int, sizes: list[int]
+) -> None:
+    source, rows = make_source("tensors"), torch.arange(num_rows)
+    shares = [batches(source, rows, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert [sum(batch.num_real for batch in share) for share in shares] == sizes
+    assert [int(row) for share in shares for batch in share for row in batch.rows] == list(range(num_rows))
+    assert {len(batch.target) for share in shares for batch in share} == {5}
+    loaders = [EvaluationLoader(source, rows, batch_size=5, rank=r, world_size=world_size) for r in range(world_size)]
+    assert [len(loader) for loader in loaders] == [len(share) for share in shares]
 
 
 def test_named_inputs_are_padded_too() -> None:

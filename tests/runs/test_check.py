@@ -97,3 +97,9 @@ def test_batch_norm_needs_more_than_one_sample(overrides: list[str], refused: bo
             check_batches(parts)
     else:
         check_batches(parts)
+
+
+def test_every_process_needs_a_row_of_the_validation() -> None:
+    check_batches(built("trainer.devices=27"))
+    with pytest.raises(tk.DataError, match="a validation part of 27 cannot be shared by 28 processes"):
+        check_batches(built("trainer.devices=28"))

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from torch import nn
@@ -107,3 +108,26 @@ def test_a_mistake_that_a_worker_found_is_raised_here(attempts: list[str], tmp_p
     with pytest.raises(tk.DataError) as caught:
         start(tmp_path)
     assert str(caught.value) == "w\n  where    x\n  hint     h"
+
+
+class Failure(NamedTuple):
+    exitcode: int
+    timestamp: int
+
+    def signal_name(self) -> str:
+        return signal.Signals(-self.exitcode).name
+
+
+@pytest.mark.parametrize(
+    ("failures", "cause"),
+    [
+        ([Failure(1, 100)], "exit code 1"),
+        ([Failure(-9, 100)], "SIGKILL"),
+        ([Failure(1, 100), Failure(-9, 100)], "SIGKILL"),  # the first lost its peer
+        ([Failure(1, 100), Failure(-9, 131)], "exit code 1"),  # the launcher killed the second, which hung
+        ([Failure(1, 100), Failure(-15, 100)], "exit code 1"),  # the launcher ended the second
+        ([Failure(-11, 100), Failure(-15, 101)], "SIGSEGV"),
+    ],
+)
+def test_what_ended_a_group(failures: list[Failure], cause: str) -> None:
+    assert launch._cause(failures[0], failures) == cause

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import lightning as L
 import pytest
+from lightning.pytorch.callbacks import EarlyStopping
 
 import trainkit as tk
 from trainkit.runs.build import build_parts
@@ -13,6 +15,14 @@ from trainkit.runs.schedule import run_schedule
 
 class Looks(L.Callback):
     def on_train_batch_end(self, *args: Any) -> None: ...
+
+
+class LooksToo(Looks):
+    """Its base is the one that looks."""
+
+
+class Stops(EarlyStopping):
+    """Looks at batches only as far as Lightning's own does."""
 
 
 class LooksAway(L.Callback):
@@ -53,7 +63,10 @@ def test_intervals_of_checkpoints_and_validation_end_an_execution() -> None:
     [
         ([], (), 16, None),
         (["trainer.steps_per_execution=7"], (Looks(),), 7, None),
-        ([], (LooksAway(),), 16, None),
+        ([], (LooksAway(), Stops("val/loss")), 16, None),
+        (["callbacks=early_stopping"], (), 16, None),
+        (["+callbacks.mine._target_=tests_looks.Looks"], (), 1, "Looks looks at every batch: one step at a time"),
+        ([], (LooksToo(),), 1, "LooksToo looks at every batch: one step at a time"),
         ([], (Looks(),), 1, "Looks looks at every batch: one step at a time"),
         (["data=dataset", "+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=20",
           "+data.train.image_size=[1,2,2]", "+data.train.transform._target_=torchvision.transforms.ToTensor"],
@@ -61,7 +74,12 @@ def test_intervals_of_checkpoints_and_validation_end_an_execution() -> None:
     ],
 )  # fmt: skip
 def test_steps_per_execution(
-    overrides: list[str], callbacks: tuple[L.Callback, ...], steps: int, notice: str | None
+    overrides: list[str],
+    callbacks: tuple[L.Callback, ...],
+    steps: int,
+    notice: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "tests_looks", sys.modules[__name__])
     made = schedule(*overrides, callbacks=callbacks)
     assert (made.plan.steps_per_execution, made.notice) == (steps, notice)

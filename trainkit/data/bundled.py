@@ -44,7 +44,7 @@ class BundledTable(TableData):
         common: Arguments of ``DataModule``.
 
     Raises:
-        ConfigError: There is no such table.
+        ConfigError: There is no such table, or a file is given for one of its parts.
     """
 
     def __init__(self, table: Literal["breast_cancer", "diabetes", "iris", "wine"], **common: Any) -> None:
@@ -55,6 +55,9 @@ class BundledTable(TableData):
                 expected=one_of(_TABLES),
                 hint=did_you_mean(table, _TABLES),
             )
+        fixed = sorted({"val_path", "test_path"} & common.keys())
+        if fixed:
+            raise ConfigError(f"a bundled table has no {fixed[0]}", where=f"data.{fixed[0]}", hint="use data=table")
         super().__init__(path=table, target="target", **common)
         self.table = table
 

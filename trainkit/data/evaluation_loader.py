@@ -43,8 +43,10 @@ class EvaluationLoader:
     """Yields rows in order, in batches of one fixed size, the last one padded with its first row.
 
     Processes share whole batches among them, so that no row is seen twice and batches are the same for any number of
-    processes. On a CPU a net then gives a row the same bits wherever it stands in a batch, if the batch size is a
-    multiple of 32: elementwise functions otherwise compute the last values of a batch one by one, by another formula.
+    processes. Where there are fewer batches than processes, they share the rows: metrics are computed by all of them
+    together, and one without a row would hold up the others. On a CPU a net then gives a row the same bits wherever it
+    stands in a batch, if the batch size is a multiple of 32: elementwise functions otherwise compute the last values of
+    a batch one by one, by another formula.
 
     Args:
         source: Where samples come from.
@@ -62,15 +64,25 @@ class EvaluationLoader:
         self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
 
     def __len__(self) -> int:
-        batches = -(-len(self.rows) // self.batch_size)
-        return len(range(self.rank, batches, self.world_size))
+        return len(list(self._shares()))
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
         for request, (inputs, target) in fetch_all(self.source, self._requests(), self.num_workers):
             yield EvaluationBatch(inputs, target, request.tag, len(request.tag))
 
     def _requests(self) -> Iterator[Request[Tensor]]:
-        for start in range(self.rank * self.batch_size, len(self.rows), self.world_size * self.batch_size):
-            rows = self.rows[start : start + self.batch_size]
+        for start, stop in self._shares():
+            rows = self.rows[start:stop]
             padding = rows[:1].expand(self.batch_size - len(rows))
             yield Request([torch.cat([rows, padding])], [mix(start)], rows)
+
+    def _shares(self) -> Iterator[tuple[int, int]]:
+        """First row, and the one after the last, of each batch of this process."""
+        count, size = len(self.rows), self.batch_size
+        if count > size * (self.world_size - 1):
+            for start in range(self.rank * size, count, self.world_size * size):
+                yield start, min(start + size, count)
+            return
+        start, stop = count * self.rank // self.world_size, count * (self.rank + 1) // self.world_size
+        if stop > start:
+            yield start, stop

@@ -111,7 +111,7 @@ def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callba
 
 
 def check_batches(parts: Parts) -> None:
-    """Raises DataError where BatchNorm would get a single sample."""
+    """Raises DataError where BatchNorm would get a single sample, or a process no row of the validation."""
     data, trainer = parts.data, parts.config.trainer
     last = len(data.splits.train) % data.batch_size
     smallest = (last if last and not data.drop_last else data.batch_size) // (trainer.devices * trainer.accumulate)
@@ -120,6 +120,9 @@ def check_batches(parts: Parts) -> None:
             f"{len(data.splits.train)} training samples make no whole batch of {data.batch_size}",
             where="data.batch_size",
         )
+    if 0 < len(data.splits.val) < trainer.devices:
+        what = f"a validation part of {len(data.splits.val)} cannot be shared by {trainer.devices} processes"
+        raise DataError(what, where="trainer.devices")
     batch_norm = nn.modules.batchnorm._BatchNorm
     if smallest <= 1 and any(isinstance(m, batch_norm) for m in parts.network.modules() if parts.network):  # type: ignore[union-attr]
         raise DataError(

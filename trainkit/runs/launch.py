@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pickle
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -101,9 +102,21 @@ def _launch(run: RunDirectory, devices: Devices, folder: str) -> str:
         except SignalException as stop:
             return f"stopped by signal {int(stop.sigval)}"
         except ChildFailedError as error:
-            _, failure = error.get_first_failure()
-            return failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+            return _cause(error.get_first_failure()[1], list(error.failures.values()))
     return "exit code 0, without a word"
+
+
+def _cause(first: Any, failures: list[Any]) -> str:
+    """What ended a group: the signal that killed a process, though another may have failed for want of it before.
+
+    Args:
+        first: The first ``ProcessFailure`` that the launcher saw.
+        failures: All of them; those it ended itself are of later.
+    """
+    at_once = [failure for failure in failures if failure.timestamp <= first.timestamp + 1]
+    killed = (f for f in at_once if f.exitcode < 0 and f.exitcode != -signal.SIGTERM)
+    cause = next(killed, first)
+    return str(cause.signal_name()) if cause.exitcode < 0 else f"exit code {cause.exitcode}"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import sys
 import time
@@ -215,8 +216,6 @@ def _trainer(
 
 def _process() -> tuple[int, int]:
     """Rank of this process, and processes of its group."""
-    import os
-
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 

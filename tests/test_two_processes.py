@@ -1,0 +1,270 @@
+"""Two processes against one: the same weights, metrics and validation, from the command line and from a script."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+import trainkit as tk
+from trainkit.rundir import RunDirectory, read_json
+from trainkit.runs.build import build_parts
+from trainkit.runs.devices import Devices
+from trainkit.runs.directory import begin
+from trainkit.runs.launch import _surroundings
+from trainkit.runs.train import train
+from trainkit.training import read_metrics
+
+# 85 rows of validation make 3 batches of 32, the last one short: padded duplicates and uneven shares would show.
+PLAIN = (
+    *("data=breast_cancer", "data.batch_size=32", "data.eval_batch_size=32", "model=mlp", "model.hidden=[16]"),
+    *("model.dropout=0", "model.input_dropout=0", "trainer.max_steps=20", "trainer.log_every_n_steps=10"),
+    *("checkpoint.every_n_steps=5", "logger=none", "evaluation.resamples=50", "trainer.threads=1"),
+)
+JOBS: dict[str, tuple[str, ...]] = {
+    "K16": (),
+    "K1": ("trainer.steps_per_execution=1",),
+    "weighted": ("task=classification", "task.class_weights=[1.0,5.0]"),
+    "accumulated": ("trainer.accumulate=3",),
+    "one batch": ("data.eval_batch_size=96",),
+    "random": ("model.dropout=0.3", "model.norm=batch"),
+    "stopped": ("model.dropout=0.3", "model.norm=batch"),
+}
+WORKER = """
+import os, signal, sys
+from pathlib import Path
+from trainkit.runs.worker import main
+from trainkit.training import TrainModule
+
+root, names = Path(sys.argv[1]), sys.argv[2:]
+step = TrainModule.training_step
+
+def stopped(self, batch, batch_idx):
+    step(self, batch, batch_idx)
+    if os.environ["RANK"] == "1" and self.trainer.global_step == 15:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+for name in names:
+    if name == "stopped":
+        TrainModule.training_step = stopped
+        main(str(root / name), str(root))
+        TrainModule.training_step = step
+        assert not (root / name / "model.safetensors").exists()
+    main(str(root / name), str(root))
+"""
+
+
+class Trained(NamedTuple):
+    """Weights, and logged values by step and name (without throughput, which no two runs share)."""
+
+    weights: dict[str, torch.Tensor]
+    logged: dict[tuple[int, str], float]
+
+
+def trained(run: RunDirectory) -> Trained:
+    rows = [row for row in read_metrics(run.metrics) if row["name"] != "samples_per_second"]
+    logged = {(int(row["step"]), f"{row['split']}/{row['name']}"): float(row["value"]) for row in rows}
+    return Trained(load_file(run.weights), logged)
+
+
+def begun(directory: Path, devices: int, *overrides: str) -> RunDirectory:
+    config = tk.compose([*PLAIN, f"trainer.devices={devices}", f"run.dir={directory}", *overrides])
+    return begin(build_parts(config), Devices("cpu", devices, 1), [])
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every job, trained by one group of two processes."""
+    root = tmp_path_factory.mktemp("group")
+    for name, overrides in JOBS.items():
+        begun(root / name, 2, *overrides)
+    (root / "jobs.py").write_text(WORKER)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    with _surroundings(Devices("cpu", 2, 1)):
+        elastic_launch(config, sys.executable)(str(root / "jobs.py"), str(root), *JOBS)
+    return root
+
+
+def alone(folder: Path, *overrides: str) -> Trained:
+    """The same job in this process, on the joined batch."""
+    run = begun(folder / "alone", 1, *overrides)
+    parts = build_parts(tk.compose([*PLAIN, *overrides]))
+    assert train(parts, run, Devices("cpu", 1, 1)).steps == 20
+    return trained(run)
+
+
+def assert_close(one: Trained, other: Trained) -> None:
+    torch.testing.assert_close(one.weights, other.weights, rtol=1e-5, atol=1e-5)
+    assert one.logged == pytest.approx(other.logged, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("job", ["K16", "weighted", "accumulated", "one batch"])
+def test_two_processes_learn_what_one_does_on_the_joined_batch(job: str, group: Path, tmp_path: Path) -> None:
+    one = alone(tmp_path, *JOBS[job])
+    assert {name for _, name in one.logged} >= {"train/loss", "train/accuracy", "train/grad_norm", "val/auroc"}
+    assert_close(trained(RunDirectory(group / job)), one)
+
+
+def test_steps_per_execution_make_no_difference(group: Path) -> None:
+    one, sixteen = trained(RunDirectory(group / "K1")), trained(RunDirectory(group / "K16"))
+    torch.testing.assert_close(one.weights, sixteen.weights, rtol=0, atol=0)
+    assert one.logged == sixteen.logged
+
+
+def test_class_weights_make_a_difference(group: Path) -> None:
+    plain, weighted = trained(RunDirectory(group / "K16")), trained(RunDirectory(group / "weighted"))
+    first = next(name for name in plain.weights if name.startswith("net.") and name.endswith("weight"))
+    assert not torch.allclose(plain.weights[first], weighted.weights[first], atol=1e-3)
+
+
+def test_a_group_that_one_signal_stopped_goes_on_to_the_same_bits(group: Path) -> None:
+    whole, stopped = RunDirectory(group / "random"), RunDirectory(group / "stopped")
+    assert trained(whole).logged == trained(stopped).logged
+    torch.testing.assert_close(trained(whole).weights, trained(stopped).weights, rtol=0, atol=0)
+    states = [torch.load(run.checkpoints / "step-20.ckpt", weights_only=True) for run in (whole, stopped)]
+    assert [len(state["trainkit"]["processes"]) for state in states] == [2, 2]
+    for key in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
+
+
+def test_the_command_line_trains_with_two_processes(cli: Callable[..., Any], tmp_path: Path) -> None:
+    code, out, err = cli("fit", "run.dir=two", *PLAIN, "trainer.devices=2")
+    assert (code, err) == (0, "")
+    assert "steps × 32 (32 = 2 processes × 16) · " in out and "2 processes × 1 thread\n" in out
+    assert out.count("train  20/20 · ") == 1
+    assert cli("fit", "run.dir=one", *PLAIN).code == 0
+    one, two = RunDirectory(tmp_path / "one"), RunDirectory(tmp_path / "two")
+    assert_close(trained(two), trained(one))
+    frames = [pd.read_parquet(run.predictions) for run in (one, two)]
+    pd.testing.assert_frame_equal(frames[0], frames[1], rtol=1e-4, atol=1e-6)
+    results = [read_json(run.result) for run in (one, two)]
+    assert results[0]["objective"]["value"] == pytest.approx(results[1]["objective"]["value"])
+    for key in ("status", "steps", "epochs", "best_checkpoint", "data_fingerprint"):
+        assert results[0][key] == results[1][key]
+
+
+SCRIPT = '''
+import os, signal, sys
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+import trainkit as tk
+
+
+class Points(Dataset):
+    def __init__(self, size, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.labels = torch.arange(size) % 3
+        self.points = torch.randn(size, 4, generator=generator) + 2 * nn.functional.one_hot(self.labels, 4)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.points[index], self.labels[index]
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+class KillsOnce(L.Callback):
+    """The second process dies at the sixth step, unless it did so before."""
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_rank == 1 and trainer.global_step == 6 and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    results = []
+    for devices in (1, 2):
+        torch.manual_seed(0)
+        net = Net()
+        kills = [KillsOnce()] if devices == 2 else []
+        result = tk.fit(
+            model=net, train=Points(60, 0), val=Points(31, 1), test=Points(30, 2), max_steps=8, batch_size=12,
+            devices=devices, callbacks=kills, overrides=["logger=none", "evaluation.resamples=20",
+            "checkpoint.every_n_steps=2", f"run.dir=run{devices}"],
+        )
+        loaded = tk.load_run(result.run_dir, model=Net())
+        assert all(map(torch.equal, net.state_dict().values(), loaded.model.net.state_dict().values()))
+        results.append((result, net))
+    for one, two in zip(results[0][1].parameters(), results[1][1].parameters()):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+    assert results[0][0].objective == results[1][0].objective
+    print("the same")
+'''
+
+
+def test_a_guarded_script_with_live_objects_survives_the_death_of_a_process(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("the same\n")
+    assert "launch a process died (SIGKILL); going on from step 5 in a fresh group\n" in done.stdout
+    assert (tmp_path / "killed").exists()
+    assert [read_json(tmp_path / f"run{n}" / "result.json")["steps"] for n in (1, 2)] == [8, 8]
+
+
+UNGUARDED = """
+import torch
+import trainkit as tk
+
+
+class Net(torch.nn.Linear):
+    pass
+
+
+tk.fit(model=Net(13, 3), data="wine", max_steps=2, devices=2, overrides=["logger=none"])
+"""
+
+
+def test_an_unguarded_script_is_named(tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(UNGUARDED)
+    done = subprocess.run([sys.executable, "forgetful.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith(
+        "trainkit.errors.LaunchError: 'forgetful.py' calls fit as soon as it is imported, and the processes have to "
+        "import it\n  where    trainer.devices\n"
+        "  hint     put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module\n"
+    )
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+class Closure(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(13, 3)
+        self.activation = lambda outputs: outputs
+
+
+def test_an_object_that_cannot_be_sent_to_processes_is_named_first(tmp_path: Path) -> None:
+    with pytest.raises(tk.LaunchError) as caught:
+        tk.fit(model=Closure(), data="wine", devices=2, overrides=[f"run.root={tmp_path}"])
+    assert caught.value.where == "model" and caught.value.what.startswith("model cannot be sent to other processes")
+    assert caught.value.hint is not None and "functools.partial(Class, …)" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
