@@ -103,6 +103,7 @@ class CliResult(NamedTuple):
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
     """``cli("fit", "model=mlp")`` runs the command line in this process, in ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command line adds the working directory
 
     def run(*arguments: str | os.PathLike[str]) -> CliResult:
         from trainkit.cli import main

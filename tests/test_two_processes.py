@@ -244,6 +244,7 @@ tk.fit(model=Net(13, 3), data="wine", max_steps=2, devices=2, overrides=["logger
 """
 
 
+@pytest.mark.slow
 def test_an_unguarded_script_is_named(tmp_path: Path) -> None:
     (tmp_path / "forgetful.py").write_text(UNGUARDED)
     done = subprocess.run([sys.executable, "forgetful.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

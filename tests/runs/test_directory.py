@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
+import trainkit as tk
 from trainkit.rundir import RunDirectory, read_json, sha256
 from trainkit.runs import directory
+from trainkit.runs.directory import continued_config
 
 Cli = Callable[..., Any]
 RESULT_KEYS = {
@@ -154,13 +156,18 @@ def test_a_name_taken_within_the_same_second_gets_a_suffix(
         ("+model.extra=3", "model.extra=3, but the run has model.extra=null"),
     ],
 )
-def test_an_override_that_differs_names_both_values(override: str, text: str, cli: Cli, digits: RunDirectory) -> None:
-    code, out, err = cli("fit", f"run.dir={digits.path}", override)
-    assert (code, out) == (2, "")
-    assert err == (
+def test_an_override_that_differs_names_both_values(override: str, text: str, digits: RunDirectory) -> None:
+    with pytest.raises(tk.ConfigError) as caught:
+        continued_config(digits, tk.compose([override]), [override])
+    assert str(caught.value) == (
         f"{text}\n  where    {digits.path}\n"
-        "  hint     leave it out to go on with the run's own config, or start a new run\n"
+        "  hint     leave it out to go on with the run's own config, or start a new run"
     )
+
+
+def test_a_command_that_differs_ends_with_2(cli: Cli, digits: RunDirectory) -> None:
+    code, out, err = cli("fit", f"run.dir={digits.path}", "trainer.max_steps=50", "seed=1")
+    assert (code, out) == (2, "") and err.startswith("seed=1, but the run has seed=0\n")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +179,7 @@ def test_an_override_that_differs_names_both_values(override: str, text: str, cl
         ["run.name=other", "run.trust=[mine]"],
     ],
 )
-def test_overrides_that_agree_are_fine(overrides: list[str], cli: Cli, digits: RunDirectory) -> None:
-    code, out, err = cli("fit", f"run.dir={digits.path}", *overrides)
-    assert (code, err) == (0, "") and f"{digits.path} is finished; nothing to do" in out
+def test_overrides_that_agree_are_fine(overrides: list[str], digits: RunDirectory) -> None:
+    config = tk.compose(overrides)
+    stored = continued_config(digits, config, overrides)
+    assert stored.trainer.max_steps == 50 and stored.run == config.run

@@ -15,7 +15,7 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import Devices
 from trainkit.runs.directory import begin
-from trainkit.runs.launch import LIVE, OUTCOME, Payload
+from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME, Payload
 from trainkit.runs.worker import main
 
 SCRIPT = """
@@ -75,3 +75,20 @@ def test_objects_of_a_script_come_by_importing_it(tmp_path: Path, monkeypatch: p
     assert main(str(run.path), str(tmp_path)) == 0
     assert "error" not in json.loads((tmp_path / OUTCOME).read_text())
     assert load_file(run.weights)["net.weight"].shape == (3, 13)
+
+
+def test_a_script_that_calls_fit_unguarded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(IMPORTING_MAIN, "")  # set again by the worker, which ends here
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    script = tmp_path / "forgetful.py"
+    script.write_text("import trainkit as tk\n\ntk.fit(data='wine', devices=2)\n")
+    payload = Payload(pickle.dumps({}), str(script), ["forgetful.py"])
+    (tmp_path / LIVE).write_bytes(pickle.dumps(asdict(payload)))
+    assert main(str(begun(tmp_path / "run").path), str(tmp_path)) == 0
+    assert json.loads((tmp_path / OUTCOME).read_text()) == {
+        "error": "LaunchError",
+        "what": "'forgetful.py' calls fit as soon as it is imported, and the processes have to import it",
+        "where": "trainer.devices",
+        "expected": None,
+        "hint": "put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module",
+    }

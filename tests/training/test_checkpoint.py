@@ -50,6 +50,7 @@ class Rig:
             should_stop=False,
             is_global_zero=True,
             world_size=1,
+            log_every_n_steps=1_000,
             strategy=SimpleNamespace(barrier=lambda name: None),
             save_checkpoint=self.save,
         )

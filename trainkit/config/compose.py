@@ -63,7 +63,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> Dic
         explained = friendly(error, overrides, config_dir)
         if explained is None:
             raise
-        raise explained from error
+        raise explained from None
 
 
 def _compose(overrides: list[str], config_dir: str | None, config_name: str = CONFIG_NAME) -> DictConfig:
@@ -152,6 +152,8 @@ def _unreadable(error: OverrideParseException) -> ConfigError:
     if "=" not in name:
         return ConfigError(what, expected="key=value")
     key, _, value = name.partition("=")
+    if not value.isascii():
+        return ConfigError(what, hint=f"letters beyond ASCII stand in quotes within quotes: \"{key}='größe'\"")
     if value.startswith(("[", "{")):
         return ConfigError(what, expected="closed brackets", hint=f"quote all of it for the shell: '{key}=[1, 2]'")
     hint = "text with special characters stands in quotes within quotes: " + f"\"{key}='…'\""

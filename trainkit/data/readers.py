@@ -58,7 +58,11 @@ class TableReader(Reader):
 
     def read(self, path: Path) -> tuple[Inputs, dict[str, int]]:
         """Numbers and codes of every row."""
-        return self.encode(read_table(path))
+        try:
+            return self.encode(read_table(path))
+        except DataError as error:
+            error.where = "FILE" if error.where == "data.path" else error.where
+            raise
 
     def encode(self, frame: pd.DataFrame) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Numbers float32 [N, F] and codes int64 [N, C] of a frame, and its unseen values by column."""

@@ -25,6 +25,9 @@ from trainkit.types import DataSpec, Inputs, TargetKind
 if TYPE_CHECKING:
     import pandas as pd
 
+LARGEST_COMPARED = 200_000
+"""Rows up to which a table is searched for rows that stand in it twice; a second's work."""
+
 
 class TableData(DataModule):
     """A table with one target column.
@@ -92,6 +95,7 @@ class TableData(DataModule):
             paths = [path for path in (self.path, self.val_path, self.test_path) if path]
             rows = [f"{row} of {path}" for path, size in zip(paths, self._sizes, strict=True) for row in range(size)]
             self._frame = pd.concat(frames, ignore_index=True).set_axis(rows, axis=0)
+        self.duplicates = int(self._frame.duplicated().sum()) if len(self._frame) <= LARGEST_COMPARED else 0
         self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
         return len(self._frame)
 
@@ -163,6 +167,8 @@ class TableData(DataModule):
         parts = [f"{self.path.name} {len(self._frame):,} rows", counts]
         if self.missing:
             parts.append(f"{self.missing:,} missing")
+        if self.duplicates:
+            parts.append(f"{self.duplicates:,} duplicate row" + "s" * (self.duplicates > 1))
         if encoder.ignored:
             named = [f"{column} ({why})" for column, why in list(encoder.ignored.items())[:4]]
             more = len(encoder.ignored) - len(named)

@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
-from trainkit.config.compose import compose
 from trainkit.config.copying import copied
 from trainkit.config.resolvers import active_spec
+from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, Splits
 from trainkit.errors import ConfigError, TrainkitError
@@ -118,7 +118,7 @@ def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str,
 def _replace(config: DictConfig, section: str, choice: str) -> None:
     own = {key: value for key, value in config[section].items_ex(resolve=False) if key not in ("_target_", "spec")}
     with open_dict(config):
-        config[section] = OmegaConf.merge(compose([f"{section}={choice}"])[section], own)
+        config[section] = OmegaConf.merge(contents(section)[choice], own)
 
 
 def fill(config: DictConfig, data: DataModule) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from trainkit.data.sources import DatasetSource, map_inputs
+from trainkit.data.sources import map_inputs
 from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, one_of
 from trainkit.optim import build_optimizer, build_scheduler
 from trainkit.runs.parts import Parts
@@ -146,12 +148,13 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
         inputs, target = parts.data.source.fetch(rows, 0)
         inputs, target = map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
         task = copy.deepcopy(parts.task).to(device)
+        prepared = network.inputs(inputs)
         try:
             outputs = network(inputs)
         except TrainkitError:
             raise
         except Exception as error:
-            raise _forward_error(parts, inputs, error) from error
+            raise _forward_error(parts, prepared, error) from error
         if not isinstance(outputs, Tensor):
             raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
         task.check(outputs, target)
@@ -169,10 +172,15 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
     shapes = ", ".join(f"{name} {str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in named.items())
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    is_table = parts.data.spec.input_kind == "table" and not isinstance(parts.data.source, DatasetSource)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    at = f", {own[-1].filename}:{own[-1].lineno}" if own else ""
     return ConfigError(
         f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {cause}",
-        where="model",
-        expected=f"a net for {shapes}"
-        + (f", which reach it as one matrix [B, {parts.data.spec.input_shape[0]}]" * is_table),
+        where=f"model{at}",
+        expected=f"a net for {shapes}",
     )
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is the user's: neither installed nor part of this package."""
+    return "site-packages" not in file and not Path(file).is_relative_to(Path(__file__).parent.parent)

@@ -8,6 +8,8 @@ from typing import TextIO
 
 import numpy as np
 
+from trainkit.config.targets import PACKAGES, targets_of
+from trainkit.rundir import RunDirectory
 from trainkit.runs.check import DryBatch, monitored
 from trainkit.runs.devices import Devices
 from trainkit.runs.parts import Parts
@@ -125,3 +127,35 @@ def baseline_text(result: Result) -> str:
     comparison = bar["comparison"]
     value = bar["metrics"][comparison["metric"]]["value"]
     return f"{bar['name']} {value:,.{decimals_for(value)}f}: {comparison['text']}"
+
+
+def foreign_packages(parts: Parts) -> list[str]:
+    """The user's own packages that the config names, which loading the run has to be told to trust."""
+    named = {name.partition(".")[0] for _, name in targets_of(parts.config) if name != "???"}
+    return sorted(named - set(PACKAGES))
+
+
+def continue_command(parts: Parts, directory: RunDirectory) -> str:
+    """The command that goes on with a run; quoted, for shells read brackets as patterns."""
+    trust = foreign_packages(parts)
+    return f"trainkit fit run.dir={directory.path}" + (f" 'run.trust=[{','.join(trust)}]'" if trust else "")
+
+
+def run_line(parts: Parts, directory: RunDirectory) -> str:
+    """Where the run is kept, and how it is continued."""
+    if parts.network is None:
+        return str(directory.path)
+    again = continue_command(parts, directory).removeprefix("trainkit fit ")
+    return f"{directory.path}  (Ctrl-C saves; {again} continues)"
+
+
+def next_line(parts: Parts, directory: RunDirectory) -> str:
+    """What to type next: only what works for this run."""
+    splits, commands = parts.data.splits, []
+    if len(splits.test) or len(splits.val):
+        split = "" if len(splits.test) else " --split validation"
+        trust = "".join(f" --trust {name}" for name in foreign_packages(parts))
+        commands.append(f"trainkit evaluate {directory.path}{split}{trust}")
+    if any(directory.path.glob("events.out.tfevents.*")):
+        commands.append(f"tensorboard --logdir {directory.path.parent}")
+    return " · ".join([*commands, str(directory.report)])

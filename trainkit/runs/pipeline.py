@@ -67,7 +67,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     """
     run = prepare(config, live, report)
     directory = begin(run.parts, run.devices, overrides)
-    run.narrator.say("run", f"{directory.path}  (Ctrl-C saves; run.dir={directory.path} continues)")
+    run.narrator.say("run", narrate.run_line(run.parts, directory))
     given = ", ".join(f"{name}=…" for name in ("model", "data", "task") if name in live.sections())
     if given:
         run.narrator.say("note", f"given as objects, which load_run({str(directory.path)!r}, {given}) takes again")
@@ -179,9 +179,8 @@ def finish(run: Run, directory: RunDirectory) -> Result:
         outcome = _train(run, directory)
         if outcome.interrupted:
             _record(run, directory, outcome, "interrupted").save()
-            run.narrator.say(
-                "stop", f"saved at step {outcome.steps:,} · trainkit fit run.dir={directory.path} continues"
-            )
+            again = narrate.continue_command(run.parts, directory)
+            run.narrator.say("stop", f"saved at step {outcome.steps:,} · {again} continues")
             _stop(outcome.interrupted)
         return _score(run, directory, outcome)
     except Exception as error:
@@ -250,7 +249,7 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     run.report(directory, result, parts, made)
     directory.error.unlink(missing_ok=True)
     result.save()
-    run.narrator.say("next", f"trainkit evaluate {directory.path} · tensorboard --logdir {directory.path.parent}")
+    run.narrator.say("next", narrate.next_line(parts, directory))
     return result
 
 

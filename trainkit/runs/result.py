@@ -40,6 +40,16 @@ class Result:
     facts: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
 
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps done; None for a classical model."""
+        return self.facts.get("steps")
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs begun; None for a classical model."""
+        return self.facts.get("epochs")
+
     def to_json(self) -> dict[str, Any]:
         """Contents of ``result.json``."""
         parts = {"test": self.test, "validation": self.validation}

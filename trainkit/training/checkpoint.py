@@ -89,12 +89,15 @@ class CheckpointWriter(Checkpoint):
     ) -> None:
         """Commits the execution unless a validation follows."""
         self.position = batch.state
+        if self.position.step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._refuse_nonfinite(trainer, ("train/loss",))
         if not (batch.validate and trainer.enable_validation):
             self._commit(trainer, is_best=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Commits the execution, now that its validation is done."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._refuse_nonfinite(trainer, ("train/loss", "val/loss"))
             self._commit(trainer, self._is_best(trainer))
 
     def _is_best(self, trainer: L.Trainer) -> bool:
@@ -118,6 +121,21 @@ class CheckpointWriter(Checkpoint):
         at_end = self.position.position == 0
         by_epoch = self.every_n_epochs is not None and at_end and epoch % self.every_n_epochs == 0
         return by_step or by_epoch
+
+    def _refuse_nonfinite(self, trainer: L.Trainer, names: tuple[str, ...]) -> None:
+        """Ends a run whose loss is not a number, before such weights are saved or called the best.
+
+        Raises:
+            RunError: A loss just logged is nan or infinite.
+        """
+        for name in names:
+            value = trainer.callback_metrics.get(name)
+            if value is not None and not math.isfinite(float(value)):
+                raise RunError(
+                    f"{name} is {float(value)} at step {self.position.step:,}",
+                    where=str(self.run.path),
+                    hint="a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1",
+                )
 
     def _commit(self, trainer: L.Trainer, is_best: bool) -> None:
         stop = self.stop.agreed(trainer)
