@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from trainkit.config.targets import resolve_target, targets_of
+from trainkit.data import LoaderData
 from trainkit.rundir import FORMAT_VERSION
 from trainkit.runs.devices import Devices
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import RunParts
 from trainkit.runs.version import VERSION
 
 PACKAGES = (
@@ -27,7 +28,7 @@ PACKAGES = (
 )
 
 
-def environment(parts: Parts, devices: Devices) -> dict[str, Any]:
+def environment(parts: RunParts, devices: Devices) -> dict[str, Any]:
     """Contents of ``environment.json``."""
     return {
         "format_version": FORMAT_VERSION,
@@ -52,11 +53,13 @@ def environment(parts: Parts, devices: Devices) -> dict[str, Any]:
     } | exactness(parts, devices)
 
 
-def exactness(parts: Parts, devices: Devices) -> dict[str, Any]:
+def exactness(parts: RunParts, devices: Devices) -> dict[str, Any]:
     """Whether a killed run continues bit for bit, and why not if not."""
     reasons = []
     if devices.accelerator != "cpu" and not parts.config.trainer.deterministic:
         reasons.append("kernels of the GPU are not deterministic: trainer.deterministic=true")
+    if isinstance(parts.data, LoaderData) and (why := parts.data.inexact()):
+        reasons.append(why)
     return {"exact_resume": not reasons, "exact_resume_reasons": reasons}
 
 
@@ -79,7 +82,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit.strip(), "diff": ask("diff", "HEAD") or ""}
 
 
-def _sources(parts: Parts) -> dict[str, Any]:
+def _sources(parts: RunParts) -> dict[str, Any]:
     """SHA-256 of the file of every ``_target_`` and of the user's own objects."""
     found: dict[str, Any] = {}
     for _, name in targets_of(parts.config):
