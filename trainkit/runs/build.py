@@ -16,7 +16,7 @@ from trainkit.config.copying import copied
 from trainkit.config.resolvers import active_spec
 from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
-from trainkit.data import DataModule, Splits
+from trainkit.data import DataModule, LoaderData, Splits
 from trainkit.errors import ConfigError, TrainkitError
 from trainkit.models import Network
 from trainkit.models import auto as auto_model
@@ -48,6 +48,10 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     live = live or LiveObjects()
     config = copied(config)
     data = live.data or build(config.data, "data", DataModule)
+    if isinstance(data, LoaderData):
+        what = "nothing is known of the batches of a loader of your own"
+        expected = "a LightningModule of your own to take them"
+        raise ConfigError(what, where="data", expected=expected, hint="module=custom, or data=dataset with the Dataset")
     data.given_splits = splits
     data.setup()
     notes = choose(config, data, live)

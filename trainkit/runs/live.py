@@ -69,7 +69,7 @@ def put_objects(
     config: DictConfig,
     *,
     model: Any,
-    module: Any,
+    module: Any = None,
     datasets: Mapping[str, Any],
     data: L.LightningDataModule | None,
     task: Any,

@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import _MockOptimizer
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -136,28 +137,32 @@ def has_part(parts: ModuleParts, part: str) -> bool:
     return is_overridden(step, parts.module) and evaluation_loaders(parts, part) is not None
 
 
-def fit(
-    trainer: L.Trainer, module: L.LightningModule, parts: ModuleParts, train: Any, val: Any, **options: Any
-) -> None:
-    """Fits a module on our loaders, through the user's own ``LightningDataModule`` where there is one.
+def run_on(
+    method: Callable[..., Any], module: L.LightningModule, parts: ModuleParts, loaders: dict[str, Any], **options: Any
+) -> Any:
+    """Calls ``fit``, ``validate`` or ``test`` of a Trainer, through the user's own ``data module if there is one.
 
     Its hooks then move and change batches as he wrote them. It has been prepared and set up, and is not again.
+
+    Args:
+        method: Of the Trainer.
+        module: What it runs.
+        parts: The data.
+        loaders: By part; None for a part that the module does not see.
+        options: Further keywords of the method.
     """
     datamodule = parts.data.datamodule if isinstance(parts.data, LoaderData) else None
+    given = {part: loader for part, loader in loaders.items() if loader is not None}
     if datamodule is None:
-        trainer.fit(module, train, val, **options)
-        return
-    ours = {
-        "train_dataloader": train,
-        "val_dataloader": [] if val is None else val,
-        "prepare_data": None,
-        "setup": None,
-    }
-    vars(datamodule).update({name: _giving(value) for name, value in ours.items()})
+        keywords = {f"{part}_dataloaders" if "train" in loaders else "dataloaders": given[part] for part in given}
+        return method(module, **keywords, **options)
+    own = {f"{part}_dataloader": _giving(loader) for part, loader in given.items()}
+    own |= {"prepare_data": _giving(None), "setup": _giving(None)}
+    vars(datamodule).update(own)
     try:
-        trainer.fit(module, datamodule=datamodule, **options)
+        return method(module, datamodule=datamodule, **options)
     finally:
-        for name in ours:
+        for name in own:
             del vars(datamodule)[name]
 
 
@@ -181,9 +186,7 @@ def trainer_options(parts: ModuleParts, devices: Devices) -> dict[str, Any]:
             hint="a net with model=custom trains in several",
         )
     if trainer.steps_per_execution not in ("auto", 1):
-        what = (
-            f"trainer.steps_per_execution is {trainer.steps_per_execution}, and a LightningModule takes single batches"
-        )
+        what = f"a LightningModule takes single batches, not {trainer.steps_per_execution} steps at once"
         raise ConfigError(what, where="trainer.steps_per_execution", expected="auto or 1")
     if not parts.module.automatic_optimization:
         _refuse_by_hand(parts)
@@ -228,16 +231,17 @@ def look(parts: ModuleParts, devices: Devices) -> Look:
     except Exception as error:
         why = f"{type(parts.module).__name__} cannot be copied ({type(error).__name__}): no batch was tried"
         return Look((), None, parts.config.trainer.monitor, parts.config.trainer.mode or "min", why)
-    loaders = train_loaders(parts, AtStart()), validation_loaders(parts)
+    loaders = {"train": train_loaders(parts, AtStart()), "val": validation_loaders(parts)}
     options = {**options, "accumulate_grad_batches": 1, "fast_dev_run": True, **UNRECORDED}
     devices_of_torch = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=devices_of_torch), seeded(parts.config.seed), _silent():
         trainer = L.Trainer(**options)
         try:
-            fit(trainer, module, parts, *loaders)
-            names, num_optimizers = tuple(sorted(trainer.callback_metrics)), len(trainer.optimizers)
+            run_on(trainer.fit, module, parts, loaders)
+            names = tuple(sorted(trainer.callback_metrics))
+            num_optimizers = sum(not isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers)
             if has_part(parts, "test"):
-                trainer.test(module, evaluation_loaders(parts, "test"), verbose=False)
+                run_on(trainer.test, module, parts, {"test": evaluation_loaders(parts, "test")}, verbose=False)
         except TrainkitError:
             raise
         except MisconfigurationException as error:

@@ -19,8 +19,8 @@ from trainkit.runs.own_module import (
     UNRECORDED,
     Look,
     evaluation_loaders,
-    fit,
     has_part,
+    run_on,
     total_steps,
     train_loaders,
     validation_loaders,
@@ -61,14 +61,14 @@ def train_own(
     torch.set_num_threads(devices.threads)
     writer = _writer(parts, seen, run)
     progress = ProgressLine(total_steps(parts), writer)
-    loaders = train_loaders(parts, writer), validation_loaders(parts)
+    loaders = {"train": train_loaders(parts, writer), "val": validation_loaders(parts)}
     interrupted = 0
     with warnings.catch_warnings(), quiet_lightning():
         trainer = _trainer(parts, seen, run, devices, [progress, writer.stop, writer], checkpoint)
         seed_everything(parts.config.seed)
         try:
             path = None if checkpoint is None else str(checkpoint)
-            fit(trainer, parts.module, parts, *loaders, ckpt_path=path, weights_only=True)
+            run_on(trainer.fit, parts.module, parts, loaders, ckpt_path=path, weights_only=True)
         except Interrupted as stop:
             interrupted = stop.signum
         finally:
@@ -136,7 +136,8 @@ def scores(parts: ModuleParts, devices: Devices) -> dict[str, dict[str, Estimate
             if not has_part(parts, part):
                 continue
             values: dict[str, float] = {}
-            for logged in run(parts.module, evaluation_loaders(parts, part), verbose=False):
+            loaders = {part: evaluation_loaders(parts, part)}
+            for logged in run_on(run, parts.module, parts, loaders, verbose=False):
                 values |= logged
             found[title] = {stripped(name): _estimate(parts, part, value) for name, value in values.items()}
     return {title: values for title, values in found.items() if values}

@@ -84,7 +84,7 @@ class MetricsCSV(Logger):
 
 
 def split_and_name(key: str) -> tuple[str, str]:
-    """``val/loss``, and ``val_loss`` as many a module says, are the loss of ``val``; what says nothing is of ``train``."""
+    """``val/loss``, and ``val_loss`` as many a module says, are ``val``'s loss; what says nothing is ``train``'s."""
     split, _, name = key.rpartition("/")
     if split:
         return split, name
