@@ -24,6 +24,8 @@ from trainkit.runs.launch import IMPORTING_MAIN
 from trainkit.runs.live import check_lists, put_objects
 from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
+from trainkit.runs.own_module import has_own_module
+from trainkit.runs.own_training import score_again
 from trainkit.runs.parts import LiveObjects, RunParts
 from trainkit.runs.pipeline import continue_run, run_pipeline
 from trainkit.runs.rescore import predictions_again
@@ -250,13 +252,16 @@ def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ())
     parts = {name: part for part, name in PART_NAMES.items()}
     if split not in parts:
         raise RunError(f"there is no split '{split}'", where="split", expected=one_of(parts))
-    if not len(getattr(Splits.load(directory.splits), parts[split])):
+    config = load_config(directory)
+    if has_own_module(config):
+        source, metrics = "the run's own data, unchanged", score_again(directory, split, trust)
+    elif not len(getattr(Splits.load(directory.splits), parts[split])):
         raise RunError(f"'{run}' has no {split} part", where="split")
-    source, made = predictions_again(directory, parts[split], trust)
-    narrator = Narrator()
+    else:
+        source, made = predictions_again(directory, parts[split], trust)
+        metrics = score_parts({split: made}, config.evaluation)[split]
+    narrator, result = Narrator(), Result.load(directory)
     narrator.say("data", source)
-    result = Result.load(directory)
-    metrics = score_parts({split: made}, load_config(directory).evaluation)[split]
     narrator.say(split if split == "test" else "val", metrics_text(metrics))
     return replace(result, test=metrics) if split == "test" else replace(result, validation=metrics)
 

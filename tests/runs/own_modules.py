@@ -143,7 +143,7 @@ class GAN(L.LightningModule):
 
     def training_step(self, batch: Any) -> None:
         real, _ = batch
-        of_generator, of_critic = self.optimizers()  # type: ignore[misc, attr-defined]
+        of_generator, of_critic = self.optimizers()  # type: ignore[attr-defined]
         noise = torch.randn(len(real), self.hparams["latent_size"]).type_as(real)
         ones, zeros = torch.ones(len(real), 1).type_as(real), torch.zeros(len(real), 1).type_as(real)
         self.toggle_optimizer(of_generator)

@@ -165,13 +165,13 @@ def test_the_best_weights_are_those_that_are_scored_and_saved(own: Any) -> None:
     assert float(result.validation["loss"]) == pytest.approx(min(losses), rel=1e-6)
     assert result.test["loss"].n == 40 and str(result.test["loss"]) == f"{float(result.test['loss']):.3f}"
     loaded = tk.load_run("run", module=own.Classifier("step"))
-    assert loaded.model is not None and not loaded.model.training
-    for name, tensor in loaded.model.state_dict().items():
+    assert loaded.module is not None and not loaded.module.training
+    for name, tensor in loaded.module.state_dict().items():
         assert torch.equal(tensor, module.state_dict()[name])
 
 
 def test_the_hooks_of_a_data_module_work_and_it_is_set_up_once(own: Any) -> None:
-    class Seen(own.Classifier):  # type: ignore[misc, name-defined]
+    class Seen(own.Classifier):  # type: ignore[misc]
         largest = 0.0
 
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -229,7 +229,7 @@ def test_a_loader_without_a_length_trains_and_says_that_it_goes_on_inexactly(own
 
 
 def test_loaders_and_datasets_of_all_kinds_are_taken(own: Any) -> None:
-    class Brings(own.Classifier):  # type: ignore[misc, name-defined]
+    class Brings(own.Classifier):  # type: ignore[misc]
         def train_dataloader(self) -> Any:
             return own.loader(20)
 
@@ -238,7 +238,7 @@ def test_loaders_and_datasets_of_all_kinds_are_taken(own: Any) -> None:
     partial = functools.partial(own.Classifier, width=4)
     assert fit("c", module=partial, train=own.loader(), max_epochs=1).steps == 7
     assert read_json(Path("c/environment.json"))["sources"]["own.Classifier"]["sha256"]
-    assert tk.load_run("c", trust=["own"]).model is not None
+    assert tk.load_run("c", trust=["own"]).module is not None
 
 
 def test_early_stopping_and_what_a_module_saves_that_is_not_plain(own: Any) -> None:
@@ -272,12 +272,28 @@ class Fails(GivesNone):
         return torch.optim.SGD([nn.Parameter(torch.zeros(1))])
 
 
+class Unpicklable(GivesNone):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return (batch[0] * self.weight).sum()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["mine"] = Path("x")
+
+
 @pytest.mark.parametrize(
     ("module", "overrides", "message"),
     [
         (NoOptimizer, (), "NoOptimizer has no optimizer"),
         (GivesNone, (), "GivesNone has no optimizer: configure_optimizers gives none"),
         (NoStep, (), "NoStep has no training_step"),
+        (Unpicklable, (), "Unpicklable puts a pathlib.PosixPath into its checkpoints"),
         (Fails, (), "Fails fails on a batch: RuntimeError: mat1 and mat2 shapes cannot be multiplied (16x4 and 7x2)"),
         ("Classifier", ("trainer.monitor=val_los",), "nobody logs 'val_los'"),
         ("Classifier", ("trainer.devices=2", "trainer.accelerator=cpu"), "a LightningModule of your own trains in one"),
@@ -303,7 +319,8 @@ def test_mistakes_are_found_before_anything_is_written(
 
 def test_random_generators_stay_as_they_are_under_the_trial(own: Any) -> None:
     from trainkit.runs.devices import find_devices
-    from trainkit.runs.own_module import build_module_parts, look
+    from trainkit.runs.own_module import build_module_parts
+    from trainkit.runs.own_trial import look
     from trainkit.runs.parts import LiveObjects
 
     config = tk.compose(["module=custom", "module._target_=own.Classifier", *QUIET])
@@ -318,3 +335,21 @@ def test_random_generators_stay_as_they_are_under_the_trial(own: Any) -> None:
 def test_loaders_need_a_module_that_knows_what_is_in_them(own: Any, cli: Cli) -> None:
     done = cli("fit", "data=loaders", "data.train._target_=own.loader")
     assert done.code == 2 and done.stderr.startswith("nothing is known of the batches of a loader of your own\n")
+
+
+def test_what_such_a_run_cannot_do_is_said(own: Any, cli: Cli) -> None:
+    fit("run", module=functools.partial(own.Classifier), train=own.loader(), max_epochs=1)
+    Path("new.csv").write_text("x\n1\n")
+    done = cli("predict", "run", "new.csv", "-o", "out.csv", "--trust", "own")
+    assert done.code == 2 and done.stderr.startswith("'run' is a run of Classifier, a LightningModule of your own\n")
+    done = cli("evaluate", "run", "--trust", "own")
+    assert done.code == 2 and done.stderr.startswith("the data of this run was given in Python\n")
+
+
+def test_a_module_scores_itself_again(own: Any, cli: Cli) -> None:
+    words = ["fit", "module=custom", "module._target_=own.Classifier", "data=loaders", "data.train._target_=own.loader"]
+    assert cli(*words, "+data.val._target_=own.fixed", *QUIET, "trainer.max_epochs=1", "run.dir=run").code == 0
+    before = read_json(Path("run/result.json"))["metrics"]["validation"]
+    done = cli("evaluate", "run", "--split", "validation", "--trust", "own")
+    assert done.code == 0 and f"loss {before['loss']['value']:.3f}" in done.stdout
+    assert cli("evaluate", "run", "--trust", "own").stderr.startswith("the module scores no test part\n")

@@ -120,7 +120,7 @@ class ReplayedLoader:
         chosen = self.loader.sampler if self.loader.batch_sampler is None else self.loader.batch_sampler
         inner = getattr(chosen, "sampler", None)
         for thing in (chosen, inner):
-            if hasattr(thing, "set_epoch"):
+            if thing is not None and hasattr(thing, "set_epoch"):
                 thing.set_epoch(epoch)
         own = [getattr(thing, "generator", None) for thing in (self.loader, chosen, inner)]
         with seeded(key):
@@ -144,7 +144,9 @@ def length_of(loaders: Any) -> int | None:
     if not lengths or None in lengths:
         return None
     known = [length for length in lengths if length is not None]
-    return {"min_size": min, "sequential": sum}.get(combined._mode, max)(known)
+    if combined._mode == "sequential":
+        return sum(known)
+    return min(known) if combined._mode == "min_size" else max(known)
 
 
 def as_combined(loaders: Any) -> CombinedLoader:

@@ -213,7 +213,7 @@ def _loading(run_dir: Path, is_own_module: bool) -> str:
     place = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else Path(run_dir.name)
     code = f'```python\nimport trainkit\n\nrun = trainkit.load_run("{place.as_posix()}")\n```'
     if is_own_module:
-        return f"{code}\n\n`run.model` is the LightningModule, in evaluation mode."
+        return f"{code}\n\n`run.module` is the LightningModule, in evaluation mode."
     return f"{code}\n\nOn a new file: `trainkit predict {place.as_posix()} FILE -o predictions.csv`."
 
 

@@ -162,7 +162,7 @@ def run_title(run_dir: Path, config: Mapping[str, Any]) -> str:
 
 
 def short_target(config: Mapping[str, Any], section: str) -> str:
-    """The last part of a section's ``_target_``, or of the class of its object, such as ``MLP``; an en dash without one.
+    """The last part of a section's ``_target_``, or of its object's class, such as ``MLP``; an en dash without one.
 
     A ``LightningModule`` of the user's own stands for the model.
     """

@@ -42,8 +42,8 @@ class Run:
         directory: Its files.
         config: The config it was trained with, every size filled in.
         spec: What the model knows of the data.
-        model: The net behind its preprocessing, in evaluation mode: raw inputs go in. A LightningModule of your own is
-            itself the model. None for a classical model.
+        model: The net behind its preprocessing, in evaluation mode: raw inputs go in. None for a classical model.
+        module: A LightningModule of the user's own, in evaluation mode, else None.
         estimator: The scikit-learn estimator of a classical model, else None.
         task: Its task; None for a LightningModule of your own.
         result: What it came to.
@@ -53,7 +53,8 @@ class Run:
         self.directory, self.config, self.task = directory, config, task
         self.spec: DataSpec = saved.spec
         self.saved = saved
-        self.model: Network | L.LightningModule | None = None
+        self.model: Network | None = None
+        self.module: L.LightningModule | None = None
         self.estimator: Any = None
         self.result = Result.load(directory) if directory.result.is_file() else None
         self._data: DataModule | None = None
@@ -71,14 +72,18 @@ class Run:
         Raises:
             RunError: The run is of a LightningModule of the user's own, which alone knows what it predicts.
         """
-        if self._predictor is None:
-            name = type(self.model).__name__
+        self._refuse_own_module()
+        assert self._predictor is not None
+        return self._predictor
+
+    def _refuse_own_module(self) -> None:
+        if self.module is not None:
+            name = type(self.module).__name__
             raise RunError(
                 f"'{self.path}' is a run of {name}, a LightningModule of your own",
                 where="RUN",
-                hint=f"in Python, load_run(RUN).model is the trained {name}",
+                hint=f"in Python, load_run(RUN).module is the trained {name}",
             )
-        return self._predictor
 
     @property
     def data(self) -> DataModule:
@@ -130,6 +135,7 @@ class Run:
 
     def read(self, source: Any) -> tuple[Inputs, dict[str, int]]:
         """Inputs of new samples, and unseen values by column."""
+        self._refuse_own_module()
         if isinstance(source, (str, Path)):
             return self.saved.reader.read(Path(source))
         if isinstance(source, np.ndarray):
@@ -188,7 +194,7 @@ def load_run(
         own = module if module is not None else _built(config, "module", L.LightningModule)
         _load(own, "", saved.state)
         loaded = Run(directory, config, saved, None)
-        loaded.model = own.eval()
+        loaded.module = own.eval()
         return loaded
     task = task if task is not None else _built(config, "task", Task)
     _load(task, "task.", saved.state)

@@ -36,7 +36,7 @@ class Narrator:
         print(f"{label:<6} {text}", file=self.stream, flush=True)
 
 
-def split_line(parts: Parts) -> str:
+def split_line(parts: RunParts) -> str:
     """Sizes of the parts and how they were drawn."""
     splits, data = parts.data.splits, parts.data
     sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))

@@ -5,39 +5,23 @@ Called by ``pipeline`` in place of what it does with a net and a task. What the 
 
 from __future__ import annotations
 
-import copy
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
-import torch
-from lightning.pytorch.core.optimizer import _MockOptimizer
 from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig
 from torch import nn
 
 from trainkit.config.copying import copied
 from trainkit.data import DataModule, LoaderData, Splits
-from trainkit.data.replay import AtStart, Follower, PlainEvaluation, PlainLoader, replayed
-from trainkit.data.sources import seeded
-from trainkit.errors import ConfigError, LaunchError, TrainkitError, did_you_mean, one_of
+from trainkit.data.replay import Follower, PlainEvaluation, PlainLoader, replayed
+from trainkit.errors import ConfigError, LaunchError
 from trainkit.runs.build import build, fill, seed_everything
-from trainkit.runs.check import is_own_file
 from trainkit.runs.devices import Devices
 from trainkit.runs.parts import LiveObjects, ModuleParts
-from trainkit.runs.train import PRECISIONS, configured_callbacks, quiet_lightning
-
-AUTO_MONITORS = ("val_loss", "val/loss", "valid_loss", "validation_loss")
-"""Logged names that choose the best epoch where none is asked for; they fall."""
-
-FALLING = ("loss", "rmse", "mae", "mse", "error", "nll", "perplexity")
-"""Last words of names whose lower values are better."""
+from trainkit.runs.train import PRECISIONS
 
 _NEEDED = (
     ("training_step", "training_step", "a LightningModule that trains"),
@@ -46,27 +30,6 @@ _NEEDED = (
 
 UNRECORDED: dict[str, Any] = {"logger": DummyLogger(), "enable_checkpointing": False}
 """Options of a Trainer that leaves nothing behind, under a module that asks for ``self.logger.experiment``."""
-
-ARROWS = {"max": "↑", "min": "↓"}
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a trial of one batch on a copy showed.
-
-    Attributes:
-        names: What the module logs.
-        num_optimizers: Its optimizers.
-        monitor: The name that chooses the best epoch; None keeps the last.
-        mode: ``max`` or ``min``: the better direction of ``monitor``.
-        notice: Why there was no trial; None where there was one.
-    """
-
-    names: tuple[str, ...]
-    num_optimizers: int | None
-    monitor: str | None
-    mode: str
-    notice: str | None = None
 
 
 def has_own_module(config: DictConfig) -> bool:
@@ -89,9 +52,7 @@ def build_module_parts(config: DictConfig, live: LiveObjects, splits: Splits | N
     config = copied(config)
     for section in ("model", "task", "optimizer", "scheduler"):
         config[section] = None
-    data = live.data or build(config.data, "data", L.LightningDataModule)
-    if not isinstance(data, DataModule):
-        data = LoaderData.of(data)
+    data = live.data or build_data(config)
     data.given_splits = None if isinstance(data, LoaderData) else splits
     data.setup()
     fill(config, data, ("module",))
@@ -101,6 +62,19 @@ def build_module_parts(config: DictConfig, live: LiveObjects, splits: Splits | N
         if not is_overridden(hook, module):
             raise ConfigError(f"{type(module).__name__} has no {lacks}", where="module", expected=expected)
     return ModuleParts(config, data, module, live=live)
+
+
+def build_data(config: DictConfig) -> DataModule:
+    """The data of a config, trainkit's or a ``LightningDataModule`` of the user's own, not yet set up.
+
+    Raises:
+        ConfigError: It cannot be built, or is something else.
+    """
+    data = build(config.data, "data", L.LightningDataModule)
+    if not isinstance(data, DataModule):
+        data = LoaderData.of(data)
+    built: DataModule = data
+    return built
 
 
 def train_loaders(parts: ModuleParts, follower: Follower) -> Any:
@@ -217,113 +191,6 @@ def _refuse_by_hand(parts: ModuleParts) -> None:
             expected="1" if asked[0] == "accumulate" else "null",
             hint="do it in training_step",
         )
-
-
-def look(parts: ModuleParts, devices: Devices) -> Look:
-    """Trains, validates and tests a copy on one batch; random generators stay as they are.
-
-    Raises:
-        ConfigError: It fails on a batch, has no optimizer, or does not log what is watched.
-    """
-    options = trainer_options(parts, devices)
-    try:
-        module = copy.deepcopy(parts.module)
-    except Exception as error:
-        why = f"{type(parts.module).__name__} cannot be copied ({type(error).__name__}): no batch was tried"
-        return Look((), None, parts.config.trainer.monitor, parts.config.trainer.mode or "min", why)
-    loaders = {"train": train_loaders(parts, AtStart()), "val": validation_loaders(parts)}
-    options = {**options, "accumulate_grad_batches": 1, "fast_dev_run": True, **UNRECORDED}
-    devices_of_torch = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices_of_torch), seeded(parts.config.seed), _silent():
-        trainer = L.Trainer(**options)
-        try:
-            run_on(trainer.fit, module, parts, loaders)
-            names = tuple(sorted(trainer.callback_metrics))
-            num_optimizers = sum(not isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers)
-            if has_part(parts, "test"):
-                run_on(trainer.test, module, parts, {"test": evaluation_loaders(parts, "test")}, verbose=False)
-        except TrainkitError:
-            raise
-        except MisconfigurationException as error:
-            raise ConfigError(_first_line(error), where="module") from error
-        except Exception as error:
-            raise _failure(parts.module, error) from error
-    if not num_optimizers:
-        what = f"{type(module).__name__} has no optimizer: configure_optimizers gives none"
-        raise ConfigError(what, where="module", expected="a configure_optimizers that gives one or several")
-    return Look(names, num_optimizers, *watched(parts, names))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
-
-
-def _failure(module: L.LightningModule, error: Exception) -> ConfigError:
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own_file(frame.filename)]
-    at = f", {own[-1].filename}:{own[-1].lineno}" if own else ""
-    what = f"{type(module).__name__} fails on a batch: {type(error).__name__}: {_first_line(error)}"
-    return ConfigError(what, where=f"module{at}", hint="HYDRA_FULL_ERROR=1 in the environment shows the traceback")
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    with warnings.catch_warnings(), quiet_lightning():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def watched(parts: ModuleParts, names: tuple[str, ...]) -> tuple[str | None, str]:
-    """Name and direction of the value that chooses the best epoch; no name keeps the last.
-
-    Raises:
-        ConfigError: The module does not log the name.
-    """
-    trainer = parts.config.trainer
-    name = trainer.monitor or next((known for known in AUTO_MONITORS if known in names), None)
-    if name is None:
-        return None, "min"
-    if name not in names:
-        expected = one_of(names) if names else "null: it logs nothing"
-        raise ConfigError(
-            f"nobody logs '{name}'", where="trainer.monitor", expected=expected, hint=did_you_mean(name, names)
-        )
-    falls = name.replace("/", "_").rpartition("_")[2] in FALLING
-    return name, str(trainer.mode or ("min" if falls else "max"))
-
-
-def check_module_callbacks(parts: ModuleParts, seen: Look) -> None:
-    """Raises ConfigError for a callback that watches a value which the module does not log."""
-    for callback in configured_callbacks(parts, seen.monitor, seen.mode):
-        name = getattr(callback, "monitor", None)
-        if seen.notice is None and isinstance(name, str) and name not in seen.names:
-            where = f"callbacks, {type(callback).__name__}.monitor"
-            hint = did_you_mean(name, seen.names)
-            raise ConfigError(f"nobody logs '{name}'", where=where, expected=one_of(seen.names), hint=hint)
-
-
-def plan(parts: ModuleParts, devices: Devices) -> str:
-    """For the ``plan`` line: epochs, batches, precision and devices.
-
-    Raises:
-        ConfigError: Nothing is known to end the training.
-    """
-    trainer, total = parts.config.trainer, total_steps(parts)
-    size = parts.data.batch_size
-    batches = f"{total:,} batches" if total else "batches of a loader without a length"
-    epochs = f"{trainer.max_epochs} epoch" + "s" * (trainer.max_epochs != 1) if trainer.max_epochs else "steps"
-    accumulated = f" · {trainer.accumulate} batches an optimizer step" if trainer.accumulate > 1 else ""
-    return f"{epochs} = {batches} × {size}{accumulated} · {trainer.precision} · {devices.describe()}"
-
-
-def describe(parts: ModuleParts, seen: Look) -> str:
-    """For the ``module`` line: class, size, and how it optimizes."""
-    module = parts.module
-    count = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    by_hand = "" if module.automatic_optimization else " by hand"
-    number = seen.num_optimizers
-    optimizers = "" if number is None else f" · {number} optimizer" + "s" * (number > 1) + by_hand
-    monitor = f"monitor {seen.monitor} {ARROWS[seen.mode]}" if seen.monitor else "no monitor: the last weights are kept"
-    return f"{type(module).__name__} (your own) · {count:,} parameters{optimizers} · {monitor}"
 
 
 def total_steps(parts: ModuleParts) -> int:

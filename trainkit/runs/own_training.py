@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
-from trainkit.data import LoaderData
+from trainkit.data import LoaderData, Splits
+from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import seed_everything
-from trainkit.runs.devices import Devices
+from trainkit.runs.devices import Devices, find_devices
+from trainkit.runs.load import load_run
 from trainkit.runs.own_module import (
     UNRECORDED,
-    Look,
+    build_data,
     evaluation_loaders,
     has_part,
     run_on,
@@ -26,9 +29,10 @@ from trainkit.runs.own_module import (
     validation_loaders,
 )
 from trainkit.runs.own_module import trainer_options as common_options
+from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts
 from trainkit.runs.train import TrainOutcome, build_loggers, configured_callbacks, peak_memory, quiet_lightning
-from trainkit.runs.weights import save_state
+from trainkit.runs.weights import save_state, stored_fingerprint
 from trainkit.training import (
     AtomicCheckpointIO,
     Interrupted,
@@ -141,6 +145,37 @@ def scores(parts: ModuleParts, devices: Devices) -> dict[str, dict[str, Estimate
                 values |= logged
             found[title] = {stripped(name): _estimate(parts, part, value) for name, value in values.items()}
     return {title: values for title, values in found.items() if values}
+
+
+def score_again(directory: RunDirectory, title: str, trust: Sequence[str] = ()) -> dict[str, Estimate]:
+    """What the trained module of a finished run logs of a part of its data now.
+
+    Args:
+        directory: The run.
+        title: ``validation`` or ``test``.
+        trust: Packages of the user's own that the run may name.
+
+    Raises:
+        RunError: The module or its data was given in Python, the data has changed, or there is no such part.
+        ConfigError: The run names code that is not trusted.
+    """
+    loaded = load_run(directory.path, trust=trust)
+    assert loaded.module is not None
+    if "_target_" not in loaded.config.data:
+        where = str(directory.result)
+        raise RunError("the data of this run was given in Python", where="RUN", hint=f"its scores stand in {where}")
+    data = build_data(loaded.config)
+    data.given_splits = None if isinstance(data, LoaderData) else Splits.load(directory.splits)
+    data.setup()
+    if data.fingerprint != stored_fingerprint(directory):
+        raise RunError(
+            "the data has changed since this run", where="RUN", hint=f"its scores stand in {directory.result}"
+        )
+    parts = ModuleParts(loaded.config, data, loaded.module)
+    found = scores(parts, find_devices(loaded.config))
+    if title not in found:
+        raise RunError(f"the module scores no {title} part", where="split")
+    return found[title]
 
 
 def _estimate(parts: ModuleParts, part: str, value: float) -> Estimate:

@@ -27,10 +27,11 @@ from trainkit.runs.directory import begin, continued_config
 from trainkit.runs.hparams import log_hparams
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
-from trainkit.runs.own_module import Look, build_module_parts, check_module_callbacks, has_own_module, look
-from trainkit.runs.own_module import describe as describe_module
-from trainkit.runs.own_module import plan as plan_of_module
+from trainkit.runs.own_module import build_module_parts, has_own_module
 from trainkit.runs.own_training import scores, train_own
+from trainkit.runs.own_trial import Look, check_module_callbacks, look
+from trainkit.runs.own_trial import describe as describe_module
+from trainkit.runs.own_trial import plan as plan_of_module
 from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness

@@ -132,6 +132,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     with quiet_lightning():
         trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
         loader = progress.writer.loader
+        assert loader is not None
         validation = parts.data.evaluation_loader("val", loader.rank, loader.world_size)
         seed_everything(parts.config.seed + loader.rank)
         interrupted = 0

@@ -9,7 +9,7 @@ from trainkit.training.checkpoint import (
 )
 from trainkit.training.loggers import MetricsCSV, TensorBoard, read_metrics
 from trainkit.training.module import TrainModule
-from trainkit.training.own_module import ModuleCheckpointWriter
+from trainkit.training.own_module import ModuleCheckpointWriter, make_plain
 from trainkit.training.progress import ProgressLine, clock
 from trainkit.training.signals import Interrupted, StopFlag
 
@@ -26,6 +26,7 @@ __all__ = [
     "all_saved",
     "clock",
     "load_best_weights",
+    "make_plain",
     "read_metrics",
     "usable_checkpoint",
 ]

@@ -123,16 +123,21 @@ class ModuleCheckpointWriter(CheckpointWriter):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Makes the loops' counts those of a batch or epoch that has ended, and hyper-parameters plain."""
-        for key in ("hyper_parameters", "datamodule_hyper_parameters"):
-            if key in checkpoint:
-                checkpoint[key] = plain_entries(checkpoint[key])
-        checkpoint.pop("hparams_type", None)
+        make_plain(checkpoint)
         fit = checkpoint["loops"]["fit_loop"]
         if not self.position.position:  # the next epoch is counted as ready, and has not begun
             for counts in fit["epoch_progress"].values():
                 counts["ready"] = counts["completed"]
         elif self._has_validated:  # a restart counts the step once more where it skips a validation
             fit["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+
+
+def make_plain(checkpoint: dict[str, Any]) -> None:
+    """Puts texts in place of hyper-parameters that would have to be unpickled."""
+    for key in ("hyper_parameters", "datamodule_hyper_parameters"):
+        if key in checkpoint:
+            checkpoint[key] = plain_entries(checkpoint[key])
+    checkpoint.pop("hparams_type", None)
 
 
 def _pending_grads(trainer: L.Trainer, module: L.LightningModule, position: int) -> dict[str, Tensor]:
