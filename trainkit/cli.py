@@ -65,6 +65,30 @@ COMMANDS: dict[str, Command] = {
             _TRUST,
         ),
     ),
+    "list": Command(
+        "list models, data, tasks, optimizers, … or runs",
+        "trainkit.listing:list_",
+        (
+            (("kind",), {"metavar": "KIND", "nargs": "?", "help": "models, data, …, experiments, runs; none: counts"}),
+            (("--root",), {"metavar": "DIR", "help": "directory of the runs (runs)"}),
+            (("--sort",), {"metavar": "METRIC", "help": "a metric, best first; or date, time, name (date)"}),
+            (
+                ("--filter",),
+                {
+                    **{"metavar": "KEY=VALUE", "dest": "filters", "nargs": "+", "action": "extend", "default": []},
+                    "help": "runs with model=cnn, optimizer.lr=1e-3, status=failed, 'accuracy>=0.9' (quote < and >)",
+                },
+            ),
+            (("--limit",), {"metavar": "N", "type": int, "help": "lines at most"}),
+            (("--json",), {"action": "store_true", "dest": "as_json", "help": "a JSON list instead of lines"}),
+            (("--config-dir",), {"metavar": "DIR", "help": "directory with YAMLs of your own"}),
+        ),
+    ),
+    "new": Command(
+        "make a small project of your own that trains at once",
+        "trainkit.project:new",
+        ((("name",), {"metavar": "NAME", "help": "its directory and package, for example demo"}),),
+    ),
 }
 """Every command by name."""
 

@@ -32,7 +32,9 @@ CONFIG_NAME = "fit"
 VERSION_BASE = "1.3"
 """Version of Hydra whose defaults are used."""
 
-_MARKER = ".trainkit"
+MARKER = ".trainkit"
+"""Empty file that marks a ``conf/`` in the working directory as one for trainkit."""
+
 _PLAIN_TEXTS = ("Config group override must be", "The --resolve flag", "Only one of --run")
 
 
@@ -40,7 +42,7 @@ def add_local_config_dir(search_path: ConfigSearchPath) -> None:
     """Adds ``conf/`` of the working directory to the end, if a file ``.trainkit`` in it marks it as trainkit's."""
     folder = Path.cwd() / "conf"
     path = f"file://{folder}"
-    if (folder / _MARKER).is_file() and path not in [element.path for element in search_path.get_path()]:
+    if (folder / MARKER).is_file() and path not in [element.path for element in search_path.get_path()]:
         search_path.append("working directory", path)
 
 
