@@ -123,6 +123,11 @@ def _dispatch(args: list[str]) -> int:
     if args[0] == "--version":
         print(f"trainkit {trainkit.__version__}")
         return 0
+    if args[0] == "--completion":
+        print(load("trainkit.completion:script")(" ".join(args[1:])), end="")
+        return 0
+    if args[0] == "--complete":
+        return _complete(args[1:])
     name, rest = args[0], args[1:]
     command = COMMANDS.get(name)
     if command is None:
@@ -140,6 +145,17 @@ def _call(name: str, command: Command, args: list[str]) -> int:
     given = vars(parser.parse_args(args))
     positional = [given.pop(names[0]) for names, _ in command.arguments or () if not names[0].startswith("-")]
     load(command.target)(*positional, **given)
+    return 0
+
+
+def _complete(words: list[str]) -> int:
+    try:
+        found = load("trainkit.completion:complete")(words, {name: entry.arguments for name, entry in COMMANDS.items()})
+    except Exception:  # the user is in the middle of a line: nothing is completed, whatever is wrong
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        return 1
+    print(*found, sep="\n", end="\n" * bool(found))
     return 0
 
 
@@ -167,7 +183,7 @@ def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
     head = "usage: trainkit COMMAND …\n\ntrains a PyTorch model fast, resumes it exactly, says how far to believe it"
-    tail = "  trainkit COMMAND -h    the arguments of a command\n  trainkit --version     the version"
+    tail = "  trainkit COMMAND -h    the arguments of a command\n  trainkit --version     the version\n\n" + _COMPLETION
     return "\n".join([head, "", "commands:", *lines, "", tail])
 
 
@@ -179,6 +195,11 @@ def _fit_help(command: Command) -> str:
     listed = [f"  {name:<{width}}  {' | '.join(names)}" for name, names in choices.items()]
     return "\n".join([_FIT_USAGE.format(help=command.help), *listed, "", _FIT_OPTIONS])
 
+
+_COMPLETION = """completion with Tab, for your shell's start-up file:
+  bash   eval "$(trainkit --completion bash)"
+  zsh    eval "$(trainkit --completion zsh)"
+  fish   trainkit --completion fish | source"""
 
 _FIT_USAGE = """usage: trainkit fit [group=choice …] [key=value …] [options]
 

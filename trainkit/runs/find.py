@@ -96,11 +96,12 @@ def class_name(section: Any) -> str | None:
     return target.rpartition(".")[2] if isinstance(target, str) else None
 
 
-def run_directories(root: str | Path, top: bool = True) -> Iterator[Path]:
+def run_directories(root: str | Path, depth: int = 8, top: bool = True) -> Iterator[Path]:
     """Every run directory at or below a directory, sorted by path; links to directories are not followed.
 
     Args:
         root: Where to look.
+        depth: Levels to go down at most.
         top: Whether ``root`` is the place that was asked for, where a config alone does not mean a run.
     """
     try:
@@ -113,8 +114,8 @@ def run_directories(root: str | Path, top: bool = True) -> Iterator[Path]:
     if names & (_SIGNS if top else _SIGNS | _WEAK_SIGNS) or (not folders and _STAMP.fullmatch(Path(root).name)):
         yield Path(root)
         return
-    for folder in folders:
-        yield from run_directories(folder.path, top=False)
+    for folder in folders if depth else ():
+        yield from run_directories(folder.path, depth - 1, top=False)
 
 
 def read_runs(root: str | Path) -> list[FoundRun]:
