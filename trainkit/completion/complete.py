@@ -108,7 +108,7 @@ def _value(typed: str, keys: Mapping[str, Key], groups: Mapping[str, Sequence[st
         done, comma, last = start.rpartition(",")
         values = [f"{done}{comma}{name}" for name in _starting(last, groups[key]) if name not in done.split(",")]
     elif key in _RUN_KEYS:
-        values = runs(start) or directories(start)
+        values = runs(start) or files(start)
     elif key in keys and (keys[key].words() or _is_plain(keys[key].value)):
         values = _starting(start, keys[key].words())
     else:
