@@ -16,6 +16,9 @@ from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+UNREAD = 141
+"""Exit code where the reader of standard output went away, as of a program ended by SIGPIPE."""
+
 FAILED_JOBS = 3
 """Exit code of a multirun in which a job failed."""
 
@@ -101,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0, 2 for a mistake of the user's (a few lines on standard error), 3 for a multirun with failed jobs,
-        130 after Ctrl-C. A bug raises, and ends the process with its traceback and 1.
+        130 after Ctrl-C, 141 where nobody reads on. A bug raises, and ends the process with its traceback and 1.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -114,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has seen enough; what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
 
 
 def _dispatch(args: list[str]) -> int:

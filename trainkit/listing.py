@@ -96,7 +96,7 @@ def _print_choices(choices: Sequence[Choice], as_json: bool) -> None:
 def _whose(choice: Choice) -> str:
     if not choice.is_own:
         return ""
-    hidden = ", never used: trainkit has one of this name" if choice.hidden_by else ""
+    hidden = ", never used: another of this name comes first" if choice.hidden_by else ""
     return f"{' ' if choice.about else ''}(yours: {choice.path}{hidden})"
 
 

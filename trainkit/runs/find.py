@@ -134,8 +134,11 @@ def read_run(path: Path) -> FoundRun:
     directory = RunDirectory(path)
     try:
         return _read(directory)
-    except (RunError, yaml.YAMLError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return FoundRun(path, "damaged", _began(directory), error=" ".join(str(error).split()))
+    except RunError as error:
+        problem = error.what
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = f"'{directory.result}' is not as trainkit writes it ({type(error).__name__}: {error})"
+    return FoundRun(path, "damaged", _began(directory), error=" ".join(problem.split()))
 
 
 def _read(directory: RunDirectory) -> FoundRun:
@@ -143,7 +146,7 @@ def _read(directory: RunDirectory) -> FoundRun:
     if not result and not directory.config.is_file() and not directory.error.is_file():
         raise RunError(f"'{directory.config}' is missing")
     objective, seconds, metrics = (result.get(key) or {} for key in ("objective", "seconds", "metrics"))
-    overrides = (_yaml(directory.overrides) or {}).get("overrides") or ()
+    overrides = _mapping(directory.overrides).get("overrides") or ()
     pairs = (str(text).lstrip("+").partition("=") for text in overrides)
     return FoundRun(
         path=directory.path,
@@ -157,7 +160,7 @@ def _read(directory: RunDirectory) -> FoundRun:
         epochs=_number(result.get("epochs")),
         steps=_number(result.get("steps")),
         seconds=_number(seconds.get("total")),
-        config=dict(_yaml(directory.config) or {}),
+        config=_mapping(directory.config),
         choices={key: value for key, _, value in pairs if key.isidentifier()},
         error=result.get("error") or _first_line(directory.error),
     )
@@ -191,8 +194,15 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _yaml(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER) if path.is_file() else None
+def _mapping(path: Path) -> dict[str, Any]:
+    """A YAML's mapping; empty where there is no such file."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER) if path.is_file() else {}
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise RunError(f"'{path}' cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"'{path}' holds a {type(values).__name__}", expected="a mapping")
+    return values
 
 
 def _first_line(path: Path) -> str | None:
