@@ -149,9 +149,16 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             metric: {"value": value, "low": value and value - 0.1, "high": value and value + 0.1, "n": 20}
             for metric, value in (test or {}).items()
         }
-        result = {"format_version": 1, "status": status, "metrics": {"test": estimates}, "steps": 40, "epochs": 4}
+        result: dict[str, Any] = {
+            "format_version": 1,
+            "status": status,
+            "metrics": {"test": estimates},
+            "steps": 40,
+            "epochs": 4,
+        }
         result |= {"seconds": {"total": 75.0}} | facts
-        result["objective"] = dict(zip(("name", "mode", "value"), objective or (None, None, None), strict=True))
+        objective_name, mode, best = objective or (None, None, None)
+        result["objective"] = {"name": objective_name, "mode": mode, "value": best}
         if status is not None:
             (directory / "result.json").write_text(json.dumps(result))
         return directory

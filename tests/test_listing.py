@@ -102,7 +102,7 @@ def test_a_run_is_one_line(cli: Cli, make_run: MakeRun) -> None:
     lines = [re.split(" {2,}", line) for line in out.splitlines()]
     assert lines[0][:-1] == ["runs/a/x", "completed", "MLP", "accuracy 0.900", "[0.800, 1.000]", "val/accuracy 0.500",
                              "4 epochs", "1 min"]  # fmt: skip
-    assert lines[1][3:] == ["rmse 54.32", "[54.22, 54.42]", "val/rmse 1234", "1 epoch", "1 min", "3 h ago"]
+    assert lines[1][3:] == ["rmse 54.32", "[54.22, 54.42]", "val/rmse 1,234", "1 epoch", "1 min", "3 h ago"]
     assert lines[2][:4] + lines[2][-1:] == ["runs/c/y", "failed", "MLP", "–", "ValueError: nan"]
     assert re.fullmatch(AGO.strip(" +"), lines[0][-1])
 
@@ -127,7 +127,10 @@ def test_runs_are_filtered_and_limited(cli: Cli, make_run: MakeRun) -> None:
         make_run(f"runs/a/{number}", {"accuracy": number / 4}, config={"seed": number % 2})
     shown = cli("list", "runs", "--filter", "seed=1", "accuracy>0.2", "--filter", "status=completed", "--limit", "1")
     assert shown.stdout.startswith("runs/a/") and shown.stdout.count("\n") == 1
-    assert cli("list", "runs", "--filter", "seed=5").stdout == "no runs in 'runs'\n"
+    assert cli("list", "runs", "--filter", "seed=5").stdout == "no runs in 'runs' that meet every filter\n"
+    Path("empty").mkdir()
+    assert cli("list", "runs", "--root", "empty").stdout == "no runs in 'empty'\n"
+    assert cli("list", "runs", "--root", "empty", "--json").stdout == "[]\n"
 
 
 def test_runs_come_as_json(cli: Cli, make_run: MakeRun) -> None:
@@ -209,6 +212,10 @@ def test_a_narrow_terminal_loses_columns_then_letters(
 def test_a_long_text_at_the_end_is_cut() -> None:
     assert table([("cnn", "A small residual net"), ("mlp", "Short")], 16) == ["cnn  A small re…", "mlp  Short"]
     assert table([], 10) == []
+
+
+def test_a_column_without_a_word_takes_no_room() -> None:
+    assert table([("a", "", "b"), ("c", "", "d")], 5, (1,)) == ["a  b", "c  d"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])

@@ -62,7 +62,10 @@ def list_(
     if kind in (RUNS, "run"):
         _refuse("the other kinds", config_dir=config_dir)
         runs = search(root or RUNS, sort=sort or "date", filters=filters, limit=limit)
-        _print_runs(runs, root or RUNS, sort, as_json)
+        if runs or as_json:
+            _print_runs(runs, sort, as_json)
+        else:
+            print(f"no runs in '{root or RUNS}'" + " that meet every filter" * bool(filters))
         return runs
     _refuse("runs", root=root, sort=sort, filter=filters)
     named = kinds | {group: group for group in choices} | {name.removesuffix("s"): g for name, g in kinds.items()}
@@ -100,15 +103,13 @@ def _whose(choice: Choice) -> str:
     return f"{' ' if choice.about else ''}(yours: {choice.path}{hidden})"
 
 
-def _print_runs(runs: Sequence[FoundRun], root: str, sort: str | None, as_json: bool) -> None:
+def _print_runs(runs: Sequence[FoundRun], sort: str | None, as_json: bool) -> None:
     if as_json:
         _print_json([_plain(run) for run in runs])
-    elif not runs:
-        print(f"no runs in '{root}'")
-    else:
-        now = datetime.now()
-        metric = None if sort in (None, *ORDERS) else sort
-        _print_table([_cells(run, metric, now) for run in runs], OPTIONAL_COLUMNS)
+        return
+    now = datetime.now()
+    metric = None if sort in (None, *ORDERS) else sort
+    _print_table([_cells(run, metric, now) for run in runs], OPTIONAL_COLUMNS)
 
 
 def _cells(run: FoundRun, metric: str | None, now: datetime) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ def _cells(run: FoundRun, metric: str | None, now: datetime) -> tuple[str, ...]:
     value, interval = _metric(run, name) if name else ("", "")
     value = f"{name} {value}" if name and value else "–"
     objective = run.objective
-    shown = f"{run.objective_name} {objective:.{decimals_for(objective)}f}" if objective is not None else "–"
+    shown = f"{run.objective_name} {objective:,.{decimals_for(objective)}f}" if objective is not None else "–"
     epochs = "–" if run.epochs is None else f"{run.epochs} epoch" + "s" * (run.epochs != 1)
     seconds = "–" if run.seconds is None else _duration(run.seconds)
     age = f"{_duration((now - run.began).total_seconds())} ago"
@@ -183,7 +184,7 @@ def table(rows: Sequence[tuple[str, ...]], width: int | None = None, optional: S
     """Lines of aligned columns.
 
     Args:
-        rows: Cells; every row has as many.
+        rows: Cells; every row has as many. A column that is empty in all of them is left out.
         width: Characters of a line at most; None for no limit.
         optional: Columns that are left out where the lines would be too long, the first to go first; then the longest
             of the first and the last column is cut, with a ``…``.
@@ -191,14 +192,14 @@ def table(rows: Sequence[tuple[str, ...]], width: int | None = None, optional: S
     Returns:
         One line for each row.
     """
-    columns = list(range(len(rows[0]))) if rows else []
-    widths = [max(len(row[idx]) for row in rows) for idx in columns]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    columns = [idx for idx, longest in enumerate(widths) if longest]
 
     def excess() -> int:
         return sum(widths[idx] for idx in columns) + len(GAP) * (len(columns) - 1) - (width or 0)
 
     for idx in optional if width else ():
-        if excess() > 0:
+        if idx in columns and excess() > 0:
             columns.remove(idx)
     if width and excess() > 0:
         longest = max(columns[0], columns[-1], key=lambda idx: widths[idx])

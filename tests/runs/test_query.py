@@ -88,9 +88,10 @@ def test_a_run_is_kept_if_it_meets_every_filter(runs: Path, filters: list[str], 
 
 def test_truth_values_and_nulls_are_compared_as_yaml_writes_them(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("runs/1", config={"data": {"stratify": True, "path": None, "name": "2026"}})
+    make_run("runs/2", config={"data": {"path": "files/churn.csv", "name": None}})
     for text, kept in (
         *(("data.stratify=true", "1"), ("data.stratify=1", ""), ("data.path=null", "1"), ("data.path=x", "")),
-        *(("data.name=2026", "1"), ("data=2026", "1"), ("data.stratify>0", "")),
+        *(("data.name=2026", "1"), ("data=2026", "1"), ("data=churn", "2"), ("data.stratify>0", "")),
     ):
         assert numbers(search(tmp_path / "runs", filters=[text])) == kept, text
 

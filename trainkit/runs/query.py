@@ -170,14 +170,14 @@ def values_of(run: FoundRun, key: str) -> list[Any]:
 
 
 def _names(run: FoundRun, group: str) -> Iterator[str]:
-    """The names under which a group's choice is known: as typed, its class, its own ``name``, the YAML of its class."""
+    """The names of a group's choice: as typed, its own ``name`` or its file's, its class, the YAML of its class."""
     if group in run.choices:
         yield run.choices[group]
     section = run.config.get(group)
     if not isinstance(section, Mapping):
         return
-    if isinstance(section.get("name"), str):
-        yield section["name"]
+    if isinstance(section.get("name") or section.get("path"), str):
+        yield section.get("name") or Path(section["path"]).stem
     name = class_name(section)
     if name:
         yield name
