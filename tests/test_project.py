@@ -59,10 +59,13 @@ def test_it_says_what_it_made_and_what_comes_next(cli: Cli, tmp_path: Path) -> N
     assert files(tmp_path / "demo") == FILES and list(tmp_path.iterdir()) == [tmp_path / "demo"]
 
 
-def test_it_may_lie_elsewhere_and_the_directory_may_be_there(tmp_path: Path) -> None:
+def test_it_may_lie_elsewhere_and_the_directory_may_be_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "there" / "my_net").mkdir(parents=True)
     assert trainkit.new is new
     assert new(tmp_path / "there" / "my_net") == tmp_path / "there" / "my_net"
+    assert f"next   cd {tmp_path}/there/my_net && python train.py" in capsys.readouterr().out
     made = files(tmp_path / "there" / "my_net")
     assert made == {name.replace("demo/", "my_net/") for name in FILES}
     config = yaml.safe_load((tmp_path / "there" / "my_net" / "conf" / "model" / "net.yaml").read_text())

@@ -18,8 +18,8 @@ from trainkit.errors import ConfigError
 
 Cli = Callable[..., Any]
 DRIVEN = """
-eval "$(trainkit --completion bash)"
-COMP_LINE="$1"; COMP_POINT=${2:-${#1}}; COMP_WORDS=("${1%% *}"); COMP_CWORD=1
+. "$1"
+COMP_LINE="$2"; COMP_POINT=${3:-${#2}}; COMP_WORDS=("${2%% *}"); COMP_CWORD=1
 _trainkit
 printf '<%s>\\n' "${COMPREPLY[@]}"
 """
@@ -33,12 +33,23 @@ def press_tab(tmp_path: Path) -> Callable[..., list[str]]:
     program = programs / "trainkit"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m trainkit.cli "$@"\n')
     program.chmod(0o755)
+    function = tmp_path / "trainkit.bash"
+    function.write_text(script("bash"))
     place = tmp_path / "place"
     place.mkdir()
 
     def press(line: str, point: int | None = None, breaks: str | None = None) -> list[str]:
         code = (f"COMP_WORDBREAKS='{breaks}'\n" if breaks is not None else "") + DRIVEN
-        command = ["bash", "--norc", "-c", code, "bash", line, *([str(point)] if point is not None else [])]
+        command = [
+            "bash",
+            "--norc",
+            "-c",
+            code,
+            "bash",
+            str(function),
+            line,
+            *([str(point)] if point is not None else []),
+        ]
         environment = {"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path)}
         done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and done.stderr == ""

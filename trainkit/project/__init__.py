@@ -6,6 +6,7 @@ import importlib.util
 import keyword
 import os
 import re
+import shlex
 import shutil
 import sys
 from importlib import resources
@@ -109,7 +110,7 @@ def _tell(target: Path, package: str) -> None:
         ("data", f"{package}/data.py, conf/data/scans.yaml"),
         ("job", "train.py, conf/train.yaml"),
         ("tests", "tests/test_project.py"),
-        ("next", f"cd {target} && python train.py · python -m pytest · trainkit fit model=net data=scans"),
+        ("next", f"cd {shlex.quote(str(target))} && python train.py · python -m pytest · trainkit fit model=net data=scans"),
     )
     for label, text in lines:
         print(f"{label:<6} {text}")
