@@ -35,7 +35,7 @@ class Choice:
 
 
 def config_directories(config_dir: str | Path | None = None) -> list[Path]:
-    """The directories searched for YAMLs, in Hydra's order: trainkit's, ``config_dir``, a marked ``conf/`` here.
+    """The directories searched for YAMLs, in Hydra's order: trainkit's, a marked ``conf/`` here, ``config_dir``.
 
     Args:
         config_dir: As given by ``--config-dir``. Default none.
@@ -44,13 +44,14 @@ def config_directories(config_dir: str | Path | None = None) -> list[Path]:
         ConfigError: There is no such directory.
     """
     found = [Path(str(resources.files("trainkit.conf")))]
+    local = Path("conf")
+    if (local / MARKER).is_file():
+        found.append(local)
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise ConfigError(f"no directory '{config_dir}'", where="--config-dir")
-        found.append(Path(config_dir))
-    local = Path("conf")
-    if (local / MARKER).is_file() and not any(local.samefile(folder) for folder in found):
-        found.append(local)
+        if not any(folder.samefile(config_dir) for folder in found):
+            found.append(Path(config_dir))
     return found
 
 

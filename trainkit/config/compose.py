@@ -80,11 +80,11 @@ def _compose(overrides: list[str], config_dir: str | None, config_name: str = CO
 def _loader(config_dir: str | None) -> ConfigLoaderImpl:
     search_path: ConfigSearchPath = create_config_search_path(CONFIG_MODULE)
     schema = search_path.get_path().pop()
+    add_local_config_dir(search_path)  # before the other directory: there Hydra's own command line has it too
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise ConfigError(f"no directory '{config_dir}'", where="config_dir")
         search_path.append("command-line", f"file://{Path(config_dir).resolve()}")
-    add_local_config_dir(search_path)
     search_path.append(schema.provider, schema.path)
     return ConfigLoaderImpl(config_search_path=search_path)
 

@@ -104,13 +104,14 @@ def _fill(folder: Path, package: str) -> None:
 
 
 def _tell(target: Path, package: str) -> None:
+    go = f"cd {shlex.quote(str(target))}"
     lines = (
         ("made", f"{target}/ · {len(template())} files, a README.md among them"),
         ("model", f"{package}/model.py, conf/model/net.yaml"),
         ("data", f"{package}/data.py, conf/data/scans.yaml"),
         ("job", "train.py, conf/train.yaml"),
         ("tests", "tests/test_project.py"),
-        ("next", f"cd {shlex.quote(str(target))} && python train.py · python -m pytest · trainkit fit model=net data=scans"),
+        ("next", f"{go} && python train.py · python -m pytest · trainkit fit model=net data=scans"),
     )
     for label, text in lines:
         print(f"{label:<6} {text}")
