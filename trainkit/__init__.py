@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
     from trainkit.models import CNN, MLP
     from trainkit.optim import adamw, constant, cosine, sgd
+    from trainkit.project import new
     from trainkit.runs.load import Run
+    from trainkit.runs.query import find_runs
     from trainkit.runs.result import Result
     from trainkit.tasks import Classification, Regression, Task
     from trainkit.training import TrainModule
@@ -31,7 +33,9 @@ _HOMES = {
     "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
     "trainkit.models": ("CNN", "MLP"),
     "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
+    "trainkit.project": ("new",),
     "trainkit.runs.load": ("Run",),
+    "trainkit.runs.query": ("find_runs",),
     "trainkit.runs.result": ("Result",),
     "trainkit.tasks": ("Classification", "Regression", "Task"),
     "trainkit.training": ("TrainModule",),
@@ -66,8 +70,10 @@ __all__ = [
     "constant",
     "cosine",
     "evaluate",
+    "find_runs",
     "fit",
     "load_run",
+    "new",
     "predict",
     "sgd",
 ]

@@ -16,6 +16,9 @@ from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+UNREAD = 141
+"""Exit code where the reader of standard output went away, as of a program ended by SIGPIPE."""
+
 FAILED_JOBS = 3
 """Exit code of a multirun in which a job failed."""
 
@@ -65,6 +68,30 @@ COMMANDS: dict[str, Command] = {
             _TRUST,
         ),
     ),
+    "list": Command(
+        "list models, data, tasks, optimizers, … or runs",
+        "trainkit.listing:list_",
+        (
+            (("kind",), {"metavar": "KIND", "nargs": "?", "help": "models, data, …, experiments, runs; none: counts"}),
+            (("--root",), {"metavar": "DIR", "help": "directory of the runs (runs)"}),
+            (("--sort",), {"metavar": "METRIC", "help": "a metric, best first; or date, time, name (date)"}),
+            (
+                ("--filter",),
+                {
+                    **{"metavar": "KEY=VALUE", "dest": "filters", "nargs": "+", "action": "extend", "default": []},
+                    "help": "runs with model=cnn, optimizer.lr=1e-3, status=failed, 'accuracy>=0.9' (quote < and >)",
+                },
+            ),
+            (("--limit",), {"metavar": "N", "type": int, "help": "lines at most"}),
+            (("--json",), {"action": "store_true", "dest": "as_json", "help": "a JSON list instead of lines"}),
+            (("--config-dir",), {"metavar": "DIR", "help": "directory with YAMLs of your own"}),
+        ),
+    ),
+    "new": Command(
+        "make a small project of your own that trains at once",
+        "trainkit.project:new",
+        ((("name",), {"metavar": "NAME", "help": "its directory and package, for example demo"}),),
+    ),
 }
 """Every command by name."""
 
@@ -77,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0, 2 for a mistake of the user's (a few lines on standard error), 3 for a multirun with failed jobs,
-        130 after Ctrl-C. A bug raises, and ends the process with its traceback and 1.
+        130 after Ctrl-C, 141 where nobody reads on. A bug raises, and ends the process with its traceback and 1.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -90,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has seen enough; what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
 
 
 def _dispatch(args: list[str]) -> int:
@@ -99,6 +129,11 @@ def _dispatch(args: list[str]) -> int:
     if args[0] == "--version":
         print(f"trainkit {trainkit.__version__}")
         return 0
+    if args[0] == "--completion":
+        print(load("trainkit.completion:script")(" ".join(args[1:])), end="")
+        return 0
+    if args[0] == "--complete":
+        return _complete(args[1:])
     name, rest = args[0], args[1:]
     command = COMMANDS.get(name)
     if command is None:
@@ -116,6 +151,17 @@ def _call(name: str, command: Command, args: list[str]) -> int:
     given = vars(parser.parse_args(args))
     positional = [given.pop(names[0]) for names, _ in command.arguments or () if not names[0].startswith("-")]
     load(command.target)(*positional, **given)
+    return 0
+
+
+def _complete(words: list[str]) -> int:
+    try:
+        found = load("trainkit.completion:complete")(words, {name: entry.arguments for name, entry in COMMANDS.items()})
+    except Exception:  # the user is in the middle of a line: nothing is completed, whatever is wrong
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        return 1
+    print(*found, sep="\n", end="\n" * bool(found))
     return 0
 
 
@@ -143,7 +189,7 @@ def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
     head = "usage: trainkit COMMAND …\n\ntrains a PyTorch model fast, resumes it exactly, says how far to believe it"
-    tail = "  trainkit COMMAND -h    the arguments of a command\n  trainkit --version     the version"
+    tail = "  trainkit COMMAND -h    the arguments of a command\n  trainkit --version     the version\n\n" + _COMPLETION
     return "\n".join([head, "", "commands:", *lines, "", tail])
 
 
@@ -155,6 +201,11 @@ def _fit_help(command: Command) -> str:
     listed = [f"  {name:<{width}}  {' | '.join(names)}" for name, names in choices.items()]
     return "\n".join([_FIT_USAGE.format(help=command.help), *listed, "", _FIT_OPTIONS])
 
+
+_COMPLETION = """completion with Tab, for your shell's start-up file:
+  bash   eval "$(trainkit --completion bash)"
+  zsh    eval "$(trainkit --completion zsh)"
+  fish   trainkit --completion fish | source"""
 
 _FIT_USAGE = """usage: trainkit fit [group=choice …] [key=value …] [options]
 

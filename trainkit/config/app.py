@@ -64,7 +64,7 @@ class LocalConfigs(SearchPathPlugin):
     """Hydra's way to a marked ``conf/`` in the working directory."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Adds the directory after all others."""
+        """Adds the directory after trainkit's, before ``--config-dir``."""
         add_local_config_dir(search_path)
 
 
