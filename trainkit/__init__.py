@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from trainkit.config import register
 
 if TYPE_CHECKING:
-    from trainkit.api import compose, evaluate, fit, load_run, predict
+    from trainkit.api import check, compose, evaluate, fit, load_run, predict
     from trainkit.data import ArrayData, DataModule, DatasetData, TableData
     from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
     from trainkit.models import CNN, MLP
     from trainkit.optim import adamw, constant, cosine, sgd
+    from trainkit.runs.inspection import CheckResult, Finding
     from trainkit.runs.load import Run
     from trainkit.runs.result import Result
     from trainkit.tasks import Classification, Regression, Task
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
-    "trainkit.api": ("compose", "evaluate", "fit", "load_run", "predict"),
+    "trainkit.api": ("check", "compose", "evaluate", "fit", "load_run", "predict"),
     "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "TableData"),
     "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
     "trainkit.models": ("CNN", "MLP"),
     "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
+    "trainkit.runs.inspection": ("CheckResult", "Finding"),
     "trainkit.runs.load": ("Run",),
     "trainkit.runs.result": ("Result",),
     "trainkit.tasks": ("Classification", "Regression", "Task"),
@@ -43,6 +45,7 @@ __all__ = [
     "CNN",
     "MLP",
     "ArrayData",
+    "CheckResult",
     "Classification",
     "ConfigError",
     "DataError",
@@ -50,6 +53,7 @@ __all__ = [
     "DataSpec",
     "DatasetData",
     "Estimate",
+    "Finding",
     "LaunchError",
     "Regression",
     "Result",
@@ -61,6 +65,7 @@ __all__ = [
     "TrainModule",
     "TrainkitError",
     "adamw",
+    "check",
     "compose",
     "constant",
     "cosine",
