@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from trainkit.data import DataModule
 from trainkit.data.module import Part
@@ -20,11 +20,14 @@ from trainkit.types import Inputs
 PARTS: tuple[Part, ...] = ("test", "val", "train")
 """In the order in which they are read: a sample found in a small part is worth more than one of the training part."""
 
-MOST_HASHED = 200_000
-"""Rows of a part that are compared; a second's work."""
+COMPARE_SECONDS = 1.5
+"""For reading and hashing rows, over all parts: about a million rows of a table."""
 
-READ_SECONDS = 1.0
-"""For reading samples of the user's own Dataset."""
+ROWS_PER_READ, SAMPLES_PER_READ = 4_096, 32
+"""Rows of tensors in memory, and samples of the user's own Dataset, between two looks at the clock."""
+
+MOST_ROWS = 10_000
+"""Training rows in which columns are looked at one by one."""
 
 READ_TWICE = 16
 """Validation samples that are read twice."""
@@ -46,7 +49,7 @@ class DataFacts:
         keys: int64 hashes of the inputs [M] by part, of the rows that were compared (all, as a rule).
         key_targets: Their targets [M] by part.
         num_combinations: Different rows that the values of each column allow; infinite for images and Datasets.
-        same_dataset: Parts that are the very object that training reads.
+        same_dataset: Parts that read samples of the very object that training reads.
         num_changing: Validation samples that changed between two reads.
         num_read_twice: Validation samples that were read twice.
         leaks: Features that alone give the target.
@@ -88,12 +91,13 @@ def data_facts(data: DataModule) -> DataFacts:
     spec = data.spec
     parts = [part for part in PARTS if len(getattr(data.splits, part))]
     targets = {part: data.targets(part) for part in parts}
-    columns = _columns(data) if isinstance(data.source, TensorSource) else []
+    rows = np.linspace(0, len(targets["train"]) - 1, min(len(targets["train"]), MOST_ROWS)).astype(np.int64)
+    columns = _columns(data, rows) if isinstance(data.source, TensorSource) else []
     changing, read_twice = _read_twice(data)
     keys, key_targets = _keys(data, parts)
     return DataFacts(
         sizes={part: len(getattr(data.splits, part)) for part in parts},
-        targets=targets,
+        targets={str(part): target for part, target in targets.items()},
         class_names=spec.class_names,
         input_kind=spec.input_kind,
         input_shape=tuple(spec.input_shape),
@@ -103,22 +107,25 @@ def data_facts(data: DataModule) -> DataFacts:
         same_dataset=_same_dataset(data),
         num_changing=changing,
         num_read_twice=read_twice,
-        leaks=tuple(find_leaks(columns, targets["train"], spec.num_classes)),
+        leaks=tuple(find_leaks(columns, targets["train"][rows], spec.num_classes)),
         identifiers=tuple(identifiers(columns)),
     )
 
 
 def _keys(data: DataModule, parts: list[Part]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    keys: dict[str, np.ndarray] = {}
-    key_targets: dict[str, np.ndarray] = {}
-    for part in parts:
-        rows = data.rows(part)[:MOST_HASHED]
-        if isinstance(data.source, TensorSource):
-            keys[part] = _hashes(data.source.fetch(rows)[0])
-        else:
-            keys[part] = _hashes_of_samples(data, rows, READ_SECONDS / len(parts))
-        key_targets[part] = data.targets(part)[: len(keys[part])]
-    return keys, key_targets
+    keys = {str(part): _hashes_of_part(data, part, COMPARE_SECONDS / len(parts)) for part in parts}
+    return keys, {str(part): data.targets(part)[: len(keys[part])] for part in parts}
+
+
+def _hashes_of_part(data: DataModule, part: Part, seconds: float) -> np.ndarray:
+    """Hashes of as many rows of a part as can be read in the time, int64 [M]."""
+    size = ROWS_PER_READ if isinstance(data.source, TensorSource) else SAMPLES_PER_READ
+    rows, found, deadline = data.rows(part), [], time.perf_counter() + seconds
+    for start in range(0, len(rows), size):
+        found.append(_hashes(data.source.fetch(rows[start : start + size], 0)[0]))
+        if time.perf_counter() > deadline:
+            break
+    return np.concatenate(found)
 
 
 def _hashes(inputs: Inputs) -> np.ndarray:
@@ -130,21 +137,11 @@ def _hashes(inputs: Inputs) -> np.ndarray:
     return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
 
 
-def _hashes_of_samples(data: DataModule, rows: Tensor, seconds: float) -> np.ndarray:
-    """Hashes of as many samples as can be read in the time."""
-    deadline, found = time.perf_counter() + seconds, []
-    for chunk in rows.split(32):
-        found.append(_hashes(data.source.fetch(chunk, 0)[0]))
-        if time.perf_counter() > deadline:
-            break
-    return np.concatenate(found)
-
-
-def _columns(data: DataModule) -> list[Column]:
-    """Features of the training rows one by one; none for images, of which one pixel says little."""
+def _columns(data: DataModule, rows: np.ndarray) -> list[Column]:
+    """Features of some training rows one by one; none for images, of which one pixel says little."""
     if data.spec.input_kind not in ("table", "vector"):
         return []
-    inputs, _ = data.source.fetch(data.rows("train"), 0)
+    inputs, _ = data.source.fetch(data.rows("train")[torch.from_numpy(rows)], 0)
     names = data.spec.feature_names
     if isinstance(inputs, Tensor):
         values = inputs.double().numpy()
@@ -179,16 +176,19 @@ def _part_of(data: DataModule, position: int) -> Part | None:
 
 
 def _same_dataset(data: DataModule) -> tuple[str, ...]:
-    """Parts given as datasets of their own that are the object given for training."""
+    """Parts given as datasets of their own that hold samples of the object given for training."""
     source: Any = data.source
     if not isinstance(source, DatasetSource):
         return ()
     first, others = source.datasets[0], list(enumerate(source.datasets))[1:]
-    same = (_part_of(data, position) for position, part in others if _is_same(part, first))
+    same = (_part_of(data, position) for position, part in others if _shares_samples(part, first))
     return tuple(part for part in same if part is not None)
 
 
-def _is_same(one: Dataset[Any], other: Dataset[Any]) -> bool:
+def _shares_samples(one: Dataset[Any], other: Dataset[Any]) -> bool:
+    """Whether two datasets are one object, or parts of one object that overlap."""
+    if isinstance(one, Subset) and isinstance(other, Subset):
+        return one.dataset is other.dataset and bool(set(one.indices) & set(other.indices))
     return one is other
 
 

@@ -37,7 +37,7 @@ NAMES = {"val": "validation", "test": "test", "train": "training"}
 def same_dataset(facts: DataFacts) -> Iterator[Finding]:
     """One Dataset object for training and another part."""
     for part in facts.same_dataset:
-        what = f"training and {NAMES[part]} read the same Dataset object"
+        what = f"training and {NAMES[part]} read the same samples of one Dataset object"
         yield error("same_dataset", what, f"data.{part}", f"leave {part} out: it is then drawn from the training data")
 
 
@@ -101,7 +101,7 @@ def missing_class(facts: DataFacts) -> Iterator[Finding]:
     if not facts.class_names:
         return
     counts = {part: np.bincount(t, minlength=len(facts.class_names)) for part, t in facts.targets.items()}
-    everywhere = sum(counts.values()) / sum(facts.sizes.values())
+    everywhere = np.sum(list(counts.values()), axis=0) / sum(facts.sizes.values())
     for part, seen in counts.items():
         expected = everywhere * facts.sizes[part]
         lacking = [

@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainkit.runs.devices import Devices
 from trainkit.runs.version import VERSION
@@ -85,7 +87,7 @@ def _outcome(attempt: Callable[[], object]) -> bool | str:
     return True
 
 
-def _learn(device: torch.device, dtype: torch.dtype) -> Tensor:
+def _learn(device: torch.device, dtype: torch.dtype) -> None:
     """Forward and backward of a small net, under autocast unless it is float32; raises where the loss is no number."""
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).to(device)
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
@@ -93,7 +95,6 @@ def _learn(device: torch.device, dtype: torch.dtype) -> Tensor:
     torch.autograd.backward(loss)
     if not bool(loss.isfinite()):
         raise RuntimeError("gives values that are not finite")
-    return loss
 
 
 def _fused_step(device: torch.device) -> None:
@@ -121,7 +122,9 @@ def _gloo() -> None:
     """A group of this process alone, made without touching the default group."""
     if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
         raise RuntimeError("torch was built without it")
-    group = torch.distributed.ProcessGroupGloo(torch.distributed.HashStore(), 0, 1)
+    from torch._C._distributed_c10d import HashStore, ProcessGroupGloo
+
+    group: Any = ProcessGroupGloo(HashStore(), 0, 1, timedelta(seconds=5))
     group.allreduce([torch.ones(1)]).wait()
 
 

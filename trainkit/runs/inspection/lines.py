@@ -40,7 +40,7 @@ def broken_line(environment: Environment) -> str:
 
 def trial_line(trial: Trial) -> str:
     """How one batch was learned."""
-    losses = f"loss {trial.first_loss:.3g} → {trial.last_loss:.2g}"
+    losses = f"loss {trial.first_loss:.3g} → {trial.last_loss:.3g}"
     return f"one batch of {trial.num_samples}: {losses} in {trial.num_steps} steps at {trial.peak:.2g}, without dropout"
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainkit.runs.inspection.finding import Finding, Rule, error, listed, warning
-from trainkit.runs.inspection.trial import FEWEST_STEPS, Trial
+from trainkit.runs.inspection.trial import Trial
 
-UNSCALED = 10.0
-"""Mean or standard deviation of an input from which a net's first layer is out of the range that its initialisation is
-made for (LeCun et al., *Efficient BackProp*, 1998: mean 0, deviation 1); pixels of 0 to 255 are far above it."""
+UNSCALED = 30.0
+"""Mean or standard deviation of an input that is far from the 0 and 1 that initialisations are made for (LeCun et al.,
+*Efficient BackProp*, 1998). Nets still learn well from pixels of 0 to 16; those of 0 to 255 are far above it."""
 
 FLAT = 0.01
 """Standard deviation over all inputs below which they hardly tell samples apart: pixels divided by 255 twice."""
@@ -20,11 +20,14 @@ FLAT = 0.01
 EXPLODING = 3.0
 """First loss over chance; a fresh net is near 1 (Karpathy, 2019: *verify loss @ init*)."""
 
+ENOUGH_STEPS = 20
+"""Steps below which a net that has not learned proves nothing; the first ten are those of a rising learning rate."""
+
 UNLEARNED = 0.9
 """Last loss over first, from which one batch was not learned; a linear model of noisy numbers comes to about a half."""
 
-DIVERGED = 1.5
-"""Last loss over first, from which learning made it worse."""
+DIVERGED, SPIKE = 1.5, 10.0
+"""Last and largest loss over the first (or chance, if that is more), from which learning made it worse."""
 
 CONSTANT = 1e-5
 """Spread of the outputs over samples, relative to their size, below which they do not depend on the input."""
@@ -40,9 +43,13 @@ CLIPPED_BY, CLIPPED_SHARE = 20.0, 0.9
 
 def unscaled_inputs(trial: Trial) -> Iterator[Finding]:
     """Inputs far from mean 0 and deviation 1."""
-    if max(trial.input_mean, trial.input_std) > UNSCALED:
+    if _is_unscaled(trial):
         what = f"inputs reach the net with means up to {trial.input_mean:.3g}, deviations up to {trial.input_std:.3g}"
         yield warning("unscaled_inputs", what, "data", "scale them: uint8 images and tables are scaled by trainkit")
+
+
+def _is_unscaled(trial: Trial) -> bool:
+    return max(trial.input_mean, trial.input_std) > UNSCALED
 
 
 def flat_inputs(trial: Trial) -> Iterator[Finding]:
@@ -53,10 +60,14 @@ def flat_inputs(trial: Trial) -> Iterator[Finding]:
 
 
 def exploding_loss(trial: Trial) -> Iterator[Finding]:
-    """A first loss far above chance."""
-    if not math.isfinite(trial.first_loss) or trial.first_loss > EXPLODING * trial.chance:
+    """A first loss far above chance; unscaled inputs are a reason of their own."""
+    if _explodes(trial) and not _is_unscaled(trial):
         what = f"the first loss is {trial.first_loss:.3g}, chance is {trial.chance:.3g}"
         yield warning("exploding_loss", what, "model", "smaller initial weights in the last layer, or scaled inputs")
+
+
+def _explodes(trial: Trial) -> bool:
+    return not math.isfinite(trial.first_loss) or trial.first_loss > EXPLODING * trial.chance
 
 
 def bad_gradients(trial: Trial) -> Iterator[Finding]:
@@ -70,17 +81,23 @@ def diverges(trial: Trial) -> Iterator[Finding]:
     """A loss that rises on the one batch it is to be learned from."""
     if trial.bad_gradients or not math.isfinite(trial.first_loss):
         return
-    if not math.isfinite(trial.last_loss) or trial.last_loss > DIVERGED * trial.first_loss:
-        losses = f"{trial.first_loss:.3g} → {trial.last_loss:.3g}"
+    if _diverges(trial):
+        losses = f"{trial.first_loss:.3g} → {trial.highest_loss:.3g} → {trial.last_loss:.3g}"
         what = f"learning one batch makes it worse: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
         yield error("diverges", what, "optimizer.lr", f"optimizer.lr={trial.peak / 10:.2g}")
 
 
+def _diverges(trial: Trial) -> bool:
+    start = max(trial.first_loss, trial.chance)
+    spiked = trial.highest_loss > SPIKE * start
+    return not math.isfinite(trial.last_loss) or trial.last_loss > DIVERGED * start or spiked
+
+
 def unlearned_batch(trial: Trial) -> Iterator[Finding]:
     """One batch that is not learned by heart."""
-    if trial.bad_gradients or _is_explained(trial) or not trial.num_steps:
+    if trial.bad_gradients or _is_explained(trial) or trial.num_steps < ENOUGH_STEPS:
         return
-    if UNLEARNED * trial.first_loss < trial.last_loss <= DIVERGED * trial.first_loss:
+    if trial.last_loss > UNLEARNED * trial.first_loss:
         losses = f"{trial.first_loss:.3g} → {trial.last_loss:.3g}"
         what = f"one batch is not learned: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
         yield error("unlearned_batch", what, "model, optimizer", _advice(trial))
@@ -93,7 +110,7 @@ def _advice(trial: Trial) -> str:
 
 def _is_explained(trial: Trial) -> bool:
     """Whether another rule says why nothing is learned."""
-    return _is_squashed(trial) or _is_constant(trial) or trial.input_spread < FLAT
+    return _diverges(trial) or _is_squashed(trial) or _is_constant(trial) or trial.input_spread < FLAT
 
 
 def detached(trial: Trial) -> Iterator[Finding]:
@@ -112,14 +129,16 @@ def constant_outputs(trial: Trial) -> Iterator[Finding]:
 
 def _is_constant(trial: Trial) -> bool:
     sizes = [max(abs(low), abs(high)) for low, high in zip(trial.lowest, trial.highest, strict=True)]
-    return trial.num_samples > 1 and all(
-        s <= CONSTANT * max(size, 1e-3) for s, size in zip(trial.spread, sizes, strict=True)
+    return (
+        trial.num_steps >= ENOUGH_STEPS
+        and not _diverges(trial)
+        and all(s <= CONSTANT * max(size, 1e-3) for s, size in zip(trial.spread, sizes, strict=True))
     )
 
 
 def _is_squashed(trial: Trial) -> bool:
     is_bounded = min(trial.lowest) >= 0 and max(trial.highest) <= 1 + SUM_TO_ONE
-    return trial.is_class and is_bounded and trial.num_steps >= FEWEST_STEPS and not _is_constant(trial)
+    return trial.is_class and is_bounded and trial.num_steps >= ENOUGH_STEPS and not _is_constant(trial)
 
 
 def squashed_outputs(trial: Trial) -> Iterator[Finding]:
@@ -136,11 +155,13 @@ def heavy_clipping(trial: Trial) -> Iterator[Finding]:
     """Clipping that sets the size of nearly every step."""
     if trial.clip_norm is None or not len(trial.norms) or not np.isfinite(trial.norms).all():
         return
+    if _is_unscaled(trial) or _explodes(trial) or _diverges(trial):
+        return
     share = float((trial.norms > CLIPPED_BY * trial.clip_norm).mean())
     if share >= CLIPPED_SHARE:
         typical = float(np.median(trial.norms))
         what = f"gradients of norm {typical:.3g} are clipped to {trial.clip_norm:g} in {100 * share:.0f} % of the steps"
-        yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.2g}, or scaled inputs")
+        yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.2g}")
 
 
 NET_RULES: tuple[Rule[Trial], ...] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
@@ -129,14 +129,14 @@ def plan_facts(parts: Parts) -> PlanFacts:
 
 
 def preview(parts: Parts, schedule: RunSchedule, seconds: float = PREVIEW_SECONDS) -> Preview:
-    """Steps the schedule through the run on a copy of the net that is not trained.
+    """Steps the schedule through the run; the net is not touched.
 
     Args:
         parts: Of a net.
         schedule: Its steps.
         seconds: After which it stops.
     """
-    optimizer = build_optimizer(parts.optimizer, copy.deepcopy(parts.network))  # type: ignore[arg-type]
+    optimizer = build_optimizer(parts.optimizer, parts.network)  # type: ignore[arg-type]
     base = float(optimizer.param_groups[0]["lr"])
     scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
     deadline, rates, total = time.perf_counter() + seconds, [], schedule.total_steps
@@ -166,13 +166,11 @@ def _watchers(parts: Parts, callbacks: list[L.Callback]) -> list[Watcher]:
     found = [Watcher("trainer.mode", name, mode, better.get(name, ""))] if name else []
     for callback in callbacks:
         watched: Any = callback
-        name, mode = getattr(watched, "monitor", None), getattr(watched, "mode", None)
-        if isinstance(name, str) and mode in ("min", "max"):
-            kind = type(callback).__name__
-            patience = (
-                getattr(watched, "patience", None) if isinstance(callback, L.pytorch.callbacks.EarlyStopping) else None
-            )
-            found.append(Watcher(f"callbacks, {kind}", name, mode, better.get(name, ""), patience))
+        value, way = getattr(watched, "monitor", None), getattr(watched, "mode", None)
+        if isinstance(value, str) and way in ("min", "max"):
+            patience = watched.patience if isinstance(callback, EarlyStopping) else None
+            where = f"callbacks, {type(callback).__name__}"
+            found.append(Watcher(where, value, way, better.get(value, ""), patience))
     return found
 
 

@@ -12,6 +12,9 @@ from trainkit.runs.inspection.plan_facts import PlanFacts, Preview
 STILL_HIGH = 0.9
 """Share of the peak at the end of a run above which a schedule has not decayed."""
 
+LONGEST_RISE = 0.5
+"""Share of the run that a warm-up may take; a one-cycle policy takes 0.3 (Smith & Topin, 2019)."""
+
 GONE = 0.01
 """Share of the peak below which a net hardly moves."""
 
@@ -31,20 +34,20 @@ https://arxiv.org/abs/1803.08494)."""
 IN_STEPS = "schedules count optimizer steps, not epochs"
 
 
-def warm_up_never_ends(facts: PlanFacts) -> Iterator[Finding]:
-    """A rate that still rises when the run ends."""
-    if _still_rises(facts.preview):
-        peak, end = facts.preview.peak, facts.preview.rates[-1]
-        what = (
-            f"the learning rate still rises at the end of the run (to {end:.2g} of {max(peak, facts.preview.base):.2g})"
-        )
-        yield warning("warm_up_never_ends", what, "scheduler", f"a shorter warm-up; {IN_STEPS}")
+def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
+    """A rate that rises for most of the run."""
+    rates = facts.preview.rates
+    if _rises_long(facts.preview):
+        peak = max(facts.preview.peak, facts.preview.base)
+        until = f"until step {rates.argmax() + 1:,} of {len(rates):,}"
+        what = f"the learning rate rises {until}, to {rates.max():.2g} of {peak:.2g}"
+        yield warning("long_warm_up", what, "scheduler", f"a shorter warm-up; {IN_STEPS}")
 
 
-def _still_rises(preview: Preview) -> bool:
+def _rises_long(preview: Preview) -> bool:
     rates = preview.rates
-    is_late = int(rates.argmax()) >= STILL_HIGH * (len(rates) - 1) and len(rates) > 2
-    return bool(preview.is_whole and is_late and rates[-1] > 1.05 * rates[0] and _num_cycles(preview) == 0)
+    is_late = len(rates) > 2 and rates.argmax() >= LONGEST_RISE * (len(rates) - 1)
+    return bool(preview.is_whole and is_late and preview.peak > 1.05 * rates[0] and not _num_cycles(preview))
 
 
 def no_decay(facts: PlanFacts) -> Iterator[Finding]:
@@ -53,7 +56,7 @@ def no_decay(facts: PlanFacts) -> Iterator[Finding]:
     if not preview.schedule or preview.is_constant or not preview.is_whole or len(preview.rates) < 3:
         return
     end, peak = preview.rates[-1], preview.peak
-    if end >= STILL_HIGH * peak and not _still_rises(preview) and _num_cycles(preview) < MOST_CYCLES:
+    if end >= STILL_HIGH * peak and not _rises_long(preview) and not _swings(preview):
         what = f"{preview.schedule} ends at {100 * end / peak:.0f} % of its peak after {preview.num_steps:,} steps"
         yield warning("no_decay", what, "scheduler", f"a period as long as the run, or scheduler=cosine; {IN_STEPS}")
 
@@ -70,10 +73,14 @@ def decays_early(facts: PlanFacts) -> Iterator[Finding]:
 def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
     """A rate that swings up and down, though its schedule is not named for it."""
     preview = facts.preview
-    count = _num_cycles(preview)
-    if count >= MOST_CYCLES and not any(word in preview.schedule for word in ("Cyclic", "Restarts")):
-        what = f"the learning rate of {preview.schedule} goes up and down {count} times"
+    if _swings(preview):
+        what = f"the learning rate of {preview.schedule} goes up and down {_num_cycles(preview)} times"
         yield warning("many_cycles", what, "scheduler", f"a period of {preview.num_steps:,} steps; {IN_STEPS}")
+
+
+def _swings(preview: Preview) -> bool:
+    is_meant = any(word in preview.schedule for word in ("Cyclic", "Restarts"))
+    return _num_cycles(preview) >= MOST_CYCLES and not is_meant
 
 
 def _num_cycles(preview: Preview) -> int:
@@ -90,7 +97,8 @@ def wrong_direction(facts: PlanFacts) -> Iterator[Finding]:
     """A value that is taken for better the wrong way round: the worst epoch would be kept."""
     for watcher in facts.watchers:
         if watcher.better and watcher.mode != watcher.better:
-            what = f"{watcher.where} takes {watcher.monitor} for better the {watcher.mode} way"
+            way = "higher" if watcher.better == "max" else "lower"
+            what = f"a {way} {watcher.monitor} is better, and the mode is {watcher.mode}"
             yield error("wrong_direction", what, watcher.where, f"mode {watcher.better}, or leave it out")
 
 
@@ -139,7 +147,7 @@ def small_normalised(facts: PlanFacts) -> Iterator[Finding]:
 
 
 PLAN_RULES: tuple[Rule[PlanFacts], ...] = (
-    warm_up_never_ends,
+    long_warm_up,
     no_decay,
     decays_early,
     many_cycles,

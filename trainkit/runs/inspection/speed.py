@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -77,15 +77,14 @@ def _compute_rate(parts: Parts, device: torch.device, precision: str) -> float:
         learner.backward(batch)
         return len(batch[1])
 
-    for _ in range(2):
-        step()  # the first ones choose kernels and reserve memory
+    step()  # the first one chooses kernels and reserves memory
     return _rate(step, device)
 
 
 def _loader_rate(parts: Parts, schedule: RunSchedule) -> float:
     """Of executions as the run gets them; the first, which starts the workers, does not count."""
 
-    def executions() -> Iterator[int]:
+    def executions() -> Generator[int, None, None]:
         while True:
             loader = parts.data.train_loader(schedule.plan, parts.config.seed, parts.config.trainer.accumulate)
             for execution in loader:

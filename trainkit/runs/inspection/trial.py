@@ -9,6 +9,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from trainkit.types import Batch, Inputs
 SECONDS = 2.5
 """For learning one batch by heart."""
 
-MOST_STEPS, FEWEST_STEPS = 150, 5
+MOST_STEPS, FEWEST_STEPS = 150, 3
 """Optimizer steps; the fewest are made whatever they take."""
 
 RAMP = 10
@@ -45,6 +46,7 @@ class Trial:
         first_loss: Mean loss of the untrained net.
         last_loss: Mean loss after the last step, not finite where it diverged.
         chance: Loss of a net that knows nothing.
+        highest_loss: Largest mean loss on the way.
         num_samples: Samples of the batch.
         num_steps: Optimizer steps made.
         peak: Learning rate of the first parameter group.
@@ -64,6 +66,7 @@ class Trial:
     first_loss: float
     last_loss: float
     chance: float
+    highest_loss: float = 0.0
     num_samples: int = 0
     num_steps: int = 0
     peak: float = 0.0
@@ -185,6 +188,7 @@ def _learn(learner: Learner, batch: Batch, optimizer: Optimizer, peaks: tuple[fl
         trial,
         first_loss=losses[0],
         last_loss=losses[-1],
+        highest_loss=max(losses),
         num_steps=len(norms),
         never_moved=tuple(name for name, _ in learner.network.net.named_parameters() if name in still),
         norms=np.asarray(norms),
@@ -198,7 +202,7 @@ def _is_over(losses: list[float], deadline: float) -> bool:
     return len(losses) > FEWEST_STEPS and time.perf_counter() > deadline
 
 
-def _outputs_of(first: Tensor, last: Tensor) -> dict[str, tuple[float, ...]]:
+def _outputs_of(first: Tensor, last: Tensor) -> dict[str, Any]:
     both = [outputs.reshape(len(outputs), -1) for outputs in (first, last)]
     sums = [outputs.sum(dim=1) for outputs in both if outputs.shape[1] > 1]
     return {
@@ -216,7 +220,9 @@ def _inputs_of(learner: Learner, batch: Batch) -> Trial:
         prepared = learner.network.inputs(inputs)
     tensors = prepared.values() if isinstance(prepared, dict) else [prepared]
     flat = [t.float().reshape(len(t), -1) for t in tensors if t.is_floating_point() and t.numel()]
-    trial = Trial(math.nan, math.nan, learner.task.chance(), len(target), is_class=not target.is_floating_point())
+    trial = Trial(
+        math.nan, math.nan, learner.task.chance(), num_samples=len(target), is_class=not target.is_floating_point()
+    )
     if not flat:
         return trial
     return replace(
