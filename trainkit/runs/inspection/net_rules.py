@@ -32,6 +32,9 @@ DIVERGED, SPIKE = 1.5, 10.0
 CONSTANT = 1e-5
 """Spread of the outputs over samples, relative to their size, below which they do not depend on the input."""
 
+NO_GRADIENT = 1e-3
+"""Norm of the whole gradient below which it is not the learning rate that is at fault."""
+
 SUM_TO_ONE = 1e-3
 """Rounding of sums of probabilities, in bf16 too."""
 
@@ -95,22 +98,25 @@ def _diverges(trial: Trial) -> bool:
 
 def unlearned_batch(trial: Trial) -> Iterator[Finding]:
     """One batch that is not learned by heart."""
-    if trial.bad_gradients or _is_explained(trial) or trial.num_steps < ENOUGH_STEPS:
-        return
-    if trial.last_loss > UNLEARNED * trial.first_loss:
+    if _is_unlearned(trial) and not _is_explained(trial):
         losses = f"{trial.first_loss:.3g} → {trial.last_loss:.3g}"
         what = f"one batch is not learned: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
         yield error("unlearned_batch", what, "model, optimizer", _advice(trial))
 
 
+def _is_unlearned(trial: Trial) -> bool:
+    return trial.num_steps >= ENOUGH_STEPS and trial.last_loss > UNLEARNED * trial.first_loss
+
+
 def _advice(trial: Trial) -> str:
-    small = trial.norms.size and float(np.median(trial.norms)) > 1e-3
-    return "a larger optimizer.lr" if small else "gradients are next to 0: dead units, or saturated ones"
+    has_gradients = float(np.median(trial.norms)) > NO_GRADIENT
+    return "a larger optimizer.lr" if has_gradients else "gradients are next to 0: dead units, or saturated ones"
 
 
 def _is_explained(trial: Trial) -> bool:
     """Whether another rule says why nothing is learned."""
-    return _diverges(trial) or _is_squashed(trial) or _is_constant(trial) or trial.input_spread < FLAT
+    is_odd = _is_squashed(trial) or _is_constant(trial) or trial.input_spread < FLAT
+    return bool(trial.bad_gradients) or _diverges(trial) or is_odd
 
 
 def detached(trial: Trial) -> Iterator[Finding]:
@@ -129,11 +135,8 @@ def constant_outputs(trial: Trial) -> Iterator[Finding]:
 
 def _is_constant(trial: Trial) -> bool:
     sizes = [max(abs(low), abs(high)) for low, high in zip(trial.lowest, trial.highest, strict=True)]
-    return (
-        trial.num_steps >= ENOUGH_STEPS
-        and not _diverges(trial)
-        and all(s <= CONSTANT * max(size, 1e-3) for s, size in zip(trial.spread, sizes, strict=True))
-    )
+    is_flat = all(s <= CONSTANT * max(size, 1e-3) for s, size in zip(trial.spread, sizes, strict=True))
+    return is_flat and trial.num_samples > 1 and trial.num_steps >= ENOUGH_STEPS and not _diverges(trial)
 
 
 def _is_squashed(trial: Trial) -> bool:
@@ -155,8 +158,8 @@ def heavy_clipping(trial: Trial) -> Iterator[Finding]:
     """Clipping that sets the size of nearly every step."""
     if trial.clip_norm is None or not len(trial.norms) or not np.isfinite(trial.norms).all():
         return
-    if _is_unscaled(trial) or _explodes(trial) or _diverges(trial):
-        return
+    if _is_unscaled(trial) or _explodes(trial) or _diverges(trial) or _is_unlearned(trial):
+        return  # large gradients are a consequence then
     share = float((trial.norms > CLIPPED_BY * trial.clip_norm).mean())
     if share >= CLIPPED_SHARE:
         typical = float(np.median(trial.norms))
