@@ -164,7 +164,7 @@ def heavy_clipping(trial: Trial) -> Iterator[Finding]:
     if share >= CLIPPED_SHARE:
         typical = float(np.median(trial.norms))
         what = f"gradients of norm {typical:.3g} are clipped to {trial.clip_norm:g} in {100 * share:.0f} % of the steps"
-        yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.2g}")
+        yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.3g}")
 
 
 NET_RULES: tuple[Rule[Trial], ...] = (
