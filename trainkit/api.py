@@ -138,9 +138,13 @@ def check(cfg: DictConfig | None = None, **given: Unpack[FitArguments]) -> Check
 
     Raises:
         TrainkitError: A mistake of the user's for which ``fit`` would not start either.
+        TypeError: ``fit`` has no such argument.
     """
     from trainkit.runs.inspection import inspect_run
 
+    unknown = sorted(given.keys() - FitArguments.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"check() got an unexpected keyword argument '{unknown[0]}'")
     config, live, _ = gathered(cfg, given)
     return inspect_run(config, live)
 

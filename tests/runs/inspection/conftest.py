@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -24,6 +27,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of a second for each measurement."""
     monkeypatch.setattr(speed, "SECONDS", 0.05)
     monkeypatch.setattr(data_facts, "COMPARE_SECONDS", 1.0)
+
+
+def generators() -> bytes:
+    """The state of all random generators."""
+    return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()))
 
 
 def parts(images: Tensor = IMAGES, labels: Tensor = DIGITS, **bounds: tuple[int, int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import nn
 
 import trainkit as tk
 from tests.runs.inspection.conftest import net, parts
-from trainkit.runs.inspection import environment, inspect
+from trainkit.runs.inspection import data_facts, environment, inspect
 
 Cli = Callable[..., Any]
 LABELS = ["with", "works", "data", "split", "task", "model", "plan", "check", "fits", "lr", "logs", "speed", "rows"]
@@ -84,7 +84,7 @@ def test_a_classical_model_is_checked_as_far_as_it_goes(cli: Cli) -> None:
     done = cli("check", "data=diabetes", "model=linear")
     assert (done.code, labels(done.stdout)) == (0, [*LABELS[:6], "note", "rows", "found"])
     result = tk.check(overrides=["data=diabetes", "model=linear"])
-    assert result.ok and result.plan is result.trial is result.speed is None
+    assert result.ok and (result.plan, result.trial, result.speed) == (None, None, None)
 
 
 def test_objects_of_a_script_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +96,11 @@ def test_objects_of_a_script_stay_as_they_are(tmp_path: Path, monkeypatch: pytes
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training and all(p.grad is None and p.device.type == "cpu" for p in model.parameters())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_argument_is_refused_as_by_any_function() -> None:
+    with pytest.raises(TypeError, match=r"check\(\) got an unexpected keyword argument 'modle'"):
+        tk.check(modle=net())  # type: ignore[call-arg]
 
 
 def test_the_result_carries_what_was_measured() -> None:
@@ -119,11 +124,10 @@ def test_a_check_does_not_change_the_run_that_follows(cli: Cli) -> None:
 
 def test_threads_are_those_of_the_run_and_then_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    data_facts = inspect.data_facts
 
     def watching(data: Any) -> Any:
         seen.append(torch.get_num_threads())
-        return data_facts(data)
+        return data_facts.data_facts(data)
 
     monkeypatch.setattr(inspect, "data_facts", watching)
     tk.check(overrides=["data=wine", "model=mlp", "trainer.threads=2"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from tests.runs.inspection.conftest import DIGITS, IMAGES, parts
+from tests.runs.inspection.conftest import DIGITS, IMAGES, generators, parts
 from trainkit.data import ArrayData, DatasetData, TableData
 from trainkit.runs.inspection import data_facts as module
 from trainkit.runs.inspection.data_facts import DataFacts, data_facts
@@ -117,11 +117,10 @@ def test_samples_that_change_are_counted_and_generators_stay(use_numpy: bool) ->
     data.setup()
     torch.manual_seed(3)
     np.random.seed(3)
-    before, numbers = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    before = generators()
     facts = data_facts(data)
     assert (facts.num_changing, facts.num_read_twice) == (8, 16)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.random.get_state()[1].tolist() == numbers  # type: ignore[union-attr]
+    assert generators() == before
 
 
 def test_one_object_for_two_parts_and_subsets_that_overlap() -> None:

@@ -53,11 +53,14 @@ def test_what_does_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_net_that_gives_infinity_does_not_count_as_working(monkeypatch: pytest.MonkeyPatch) -> None:
     ones = torch.ones
-    monkeypatch.setattr(module.torch, "ones", lambda *shape, **options: ones(*shape, **options) * float("inf"))
+    monkeypatch.setattr(torch, "ones", lambda *shape, **options: ones(*shape, **options) * float("inf"))
     assert look_around(CPU).works["fp32"] == "gives values that are not finite"
 
 
 def test_a_bug_is_not_taken_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_gloo", lambda: {}["missing"])
+    def refuse() -> None:
+        raise KeyError("missing")
+
+    monkeypatch.setattr(module, "_gloo", refuse)
     with pytest.raises(KeyError):
         look_around(CPU)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-import random
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import trainkit as tk
-from tests.runs.inspection.conftest import net, parts
+from tests.runs.inspection.conftest import generators, net, parts
 from trainkit.runs.build import build_parts
 from trainkit.runs.inspection.plan_facts import plan_facts
 from trainkit.runs.inspection.trial import Learner, training_batch, try_one_batch
@@ -37,13 +36,12 @@ def test_a_trial_learns_a_copy_and_leaves_everything_as_it_was() -> None:
     model = nn.Sequential(net(), nn.BatchNorm1d(10))
     made = built(model=model)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    states = generators()
     trial = try_one_batch(made, CPU)
     assert trial.first_loss > 2 > 0.2 > trial.last_loss
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training and all(p.grad is None for p in model.parameters())
-    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
-    assert np.random.get_state()[1].tolist() == states[2]  # type: ignore[union-attr]
+    assert generators() == states
 
 
 def test_a_trial_is_the_same_each_time() -> None:
@@ -108,7 +106,8 @@ def test_parameters_behind_a_gate_that_opens_do_move() -> None:
 def test_a_loss_without_a_graph_moves_nothing() -> None:
     class Detached(nn.Sequential):
         def forward(self, images: Tensor) -> Tensor:
-            return super().forward(images).detach()
+            outputs: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+            return outputs.detach()
 
     trial = try_one_batch(built(model=Detached(*net())), CPU)
     assert trial.num_steps == 0 and trial.never_moved == ("1.weight", "1.bias", "3.weight", "3.bias")
