@@ -122,6 +122,18 @@ def test_a_check_does_not_change_the_run_that_follows(cli: Cli) -> None:
     ]
 
 
+@pytest.mark.parametrize(("factor", "is_told"), [(1, False), (100, True)])
+def test_fit_points_to_check_where_the_first_loss_is_far_above_chance(
+    cli: Cli, capfd: pytest.CaptureFixture[str], factor: int, is_told: bool
+) -> None:
+    model = net()
+    with torch.no_grad():
+        model[3].weight *= factor
+    tk.fit(model=model, **parts(), max_steps=2, overrides=["evaluation.resamples=50", "logger=none"])
+    told = "note   the first loss is far above chance: trainkit check looks for the reason\n"
+    assert (told in capfd.readouterr().out) == is_told
+
+
 def test_threads_are_those_of_the_run_and_then_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 

@@ -44,19 +44,23 @@ def table(n: int = 300) -> pd.DataFrame:
     return pd.DataFrame({"a": RNG.normal(size=n), "b": RNG.choice(list("uvw"), n), "y": np.arange(n) % 2})
 
 
-def test_rows_of_a_table_are_compared_by_their_inputs(tmp_path: Path) -> None:
+def test_rows_of_a_table_are_compared_with_their_targets(tmp_path: Path) -> None:
     frame = table()
     facts = of_table(tmp_path, frame)
     assert facts.num_compared == 300 and (facts.shared("val"), facts.shared("test")) == (0, 0)
     assert facts.sizes == {"test": 45, "val": 45, "train": 210}
-    twice = of_table(tmp_path, pd.concat([frame, frame.assign(y=1 - frame.y)]))
+    twice = of_table(tmp_path, pd.concat([frame, frame]))
     assert twice.shared("val") > 30 and twice.shared("test") > 30
+    other = of_table(tmp_path, pd.concat([frame, frame.assign(y=1 - frame.y)]))
+    assert (other.shared("val"), other.shared("test")) == (0, 0)
 
 
-def test_combinations_count_what_columns_allow(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"a": np.arange(300) % 3, "b": RNG.choice(list("uvwx"), 300), "y": np.arange(300) % 2})
-    assert of_table(tmp_path, frame).num_combinations == 12
-    assert of_table(tmp_path, table()).num_combinations == 210 * 3
+def test_the_share_that_chance_makes_equal_is_about_the_share_that_is(tmp_path: Path) -> None:
+    columns = {name: RNG.integers(0, size, 3000) for name, size in (("a", 7), ("b", 11), ("c", 40))}
+    facts = of_table(tmp_path, pd.DataFrame(columns | {"y": RNG.integers(0, 2, 3000)}))
+    assert facts.chance_share == pytest.approx(facts.shared("test") / facts.sizes["test"], abs=0.06)
+    assert 0.2 < facts.chance_share < 0.4
+    assert of_table(tmp_path, table()).chance_share == 0
 
 
 def test_columns_are_named_after_those_of_the_table(tmp_path: Path) -> None:

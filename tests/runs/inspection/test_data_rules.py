@@ -43,7 +43,7 @@ def test_nothing_is_found_in_plain_data() -> None:
 )
 def test_shared_rows_count_where_their_share_is_surely_above_one_per_cent(shared: int, is_found: bool) -> None:
     keys = np.arange(100) + 1_000
-    keys[:shared] = np.arange(shared)
+    keys[:shared] = np.arange(shared)  # and classes alternate in both parts alike
     names = [finding.name for finding in found(**with_part("keys", "val", keys))]
     assert ("shared_rows" in names) == is_found
 
@@ -58,9 +58,20 @@ def test_a_shared_row_is_told_with_its_share() -> None:
 
 
 def test_rows_that_the_columns_make_equal_are_a_note() -> None:
-    (one,) = found(**with_part("keys", "test", np.arange(100) + 380), num_combinations=36.0)
+    shared = with_part("keys", "test", np.arange(100) + 380)
+    (one,) = found(**shared, chance_share=0.15)
     assert (one.name, one.severity) == ("shared_rows", "note")
-    assert one.what.endswith("; the columns allow no more than 36 different rows")
+    assert one.what.endswith(
+        " stand in training too, no more than columns of so few different values make equal by chance"
+    )
+    (one,) = found(**shared, chance_share=0.05)
+    assert one.severity == "error"
+
+
+def test_equal_inputs_with_another_target_are_no_shared_row() -> None:
+    targets = facts().key_targets | {"test": 1 - facts().key_targets["test"]}
+    names = [finding.name for finding in found(**with_part("keys", "test", np.arange(100) + 380), key_targets=targets)]
+    assert names == ["conflicting_labels"]
 
 
 def test_a_dataset_given_twice_is_told_once() -> None:
@@ -156,10 +167,8 @@ def test_an_identifier_and_changing_samples() -> None:
 
 @pytest.mark.parametrize("rule", DATA_RULES, ids=lambda rule: rule.__name__)
 def test_every_rule_gives_findings_of_its_own_name(rule: Callable[[DataFacts], Any]) -> None:
-    key_targets = facts().key_targets
     bad = facts(
-        **with_part("keys", "test", np.arange(100)),
-        key_targets=key_targets | {"test": 1 - key_targets["test"]},
+        **with_part("keys", "test", np.arange(100) // 2),
         same_dataset=("val",),
         sizes={"train": 400, "val": 5, "test": 600},
         targets={"train": np.zeros(400, np.int64), "val": np.ones(5, np.int64), "test": np.arange(600) % 2 + 1},

@@ -62,7 +62,8 @@ def test_speed_batch_and_rows() -> None:
     trial = Trial(2.3026, 0.0391, 2.3, num_samples=64, num_steps=25, peak=3e-3)
     assert trial_line(trial) == "one batch of 64: loss 2.3 → 0.0391 in 25 steps at 0.003, without dropout"
     keys = {"train": np.arange(4), "val": np.arange(3, 5), "test": np.arange(7, 9)}
-    facts = DataFacts({"train": 4, "val": 2, "test": 2}, {}, keys=keys)
+    targets = {part: np.zeros(len(rows)) for part, rows in keys.items()}
+    facts = DataFacts({"train": 4, "val": 2, "test": 2}, {}, keys=keys, key_targets=targets)
     assert rows_line(facts) == "all 8 compared · in training too: 1 of validation, 0 of test"
     assert rows_line(replace(facts, sizes={"train": 9000, "val": 2, "test": 2})).startswith("8 of 9,004 compared")
     assert rows_line(DataFacts({"train": 4}, {}, keys={"train": np.arange(4)})) == "4, all in training"

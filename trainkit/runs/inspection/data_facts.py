@@ -48,7 +48,7 @@ class DataFacts:
         input_shape: Of one sample.
         keys: int64 hashes of the inputs [M] by part, of the rows that were compared (all, as a rule).
         key_targets: Their targets [M] by part.
-        num_combinations: Different rows that the values of each column allow; infinite for images and Datasets.
+        chance_share: Share of new rows that would equal a training row by chance; 0 for images and Datasets.
         same_dataset: Parts that read samples of the very object that training reads.
         num_changing: Validation samples that changed between two reads.
         num_read_twice: Validation samples that were read twice.
@@ -63,7 +63,7 @@ class DataFacts:
     input_shape: tuple[int, ...] = ()
     keys: dict[str, np.ndarray] = field(default_factory=dict)
     key_targets: dict[str, np.ndarray] = field(default_factory=dict)
-    num_combinations: float = float("inf")
+    chance_share: float = 0.0
     same_dataset: tuple[str, ...] = ()
     num_changing: int = 0
     num_read_twice: int = 0
@@ -76,10 +76,14 @@ class DataFacts:
         return sum(map(len, self.keys.values()))
 
     def shared(self, part: str) -> int:
-        """Compared rows of a part whose inputs stand in the training part too."""
-        if part not in self.keys or "train" not in self.keys:
+        """Compared rows of a part that stand in the training part too, with the same target."""
+        if part not in self.keys:
             return 0
-        return int(np.isin(self.keys[part], self.keys["train"]).sum())
+        return int(np.isin(self._rows(part), self._rows("train")).sum())
+
+    def _rows(self, part: str) -> np.ndarray:
+        """Hashes of inputs and target together, int64 [M]; products wrap."""
+        return self.keys[part] * 1_000_003 + self.key_targets[part].astype(np.float64).view(np.int64)
 
 
 def data_facts(data: DataModule) -> DataFacts:
@@ -103,7 +107,7 @@ def data_facts(data: DataModule) -> DataFacts:
         input_shape=tuple(spec.input_shape),
         keys=keys,
         key_targets=key_targets,
-        num_combinations=_combinations(columns),
+        chance_share=_chance_share(columns, targets["train"][rows], len(targets["train"])),
         same_dataset=_same_dataset(data),
         num_changing=changing,
         num_read_twice=read_twice,
@@ -155,12 +159,18 @@ def _first(matrix: np.ndarray) -> range:
     return range(min(matrix.shape[1], MOST_COLUMNS))
 
 
-def _combinations(columns: list[Column]) -> float:
-    """Different rows that the columns' different values allow."""
+def _chance_share(columns: list[Column], target: np.ndarray, num_train: int) -> float:
+    """Share of new rows that would equal one of the training rows if their columns were drawn independently."""
     if not columns:
-        return float("inf")
-    with np.errstate(over="ignore"):
-        return float(np.prod([float(len(np.unique(column.values))) for column in columns]))
+        return 0.0
+    same = float(np.prod([_same_value(column.values) for column in columns])) * _same_value(target)
+    return float(-np.expm1(num_train * np.log1p(-min(same, 1 - 1e-12))))
+
+
+def _same_value(values: np.ndarray) -> float:
+    """Probability that two different rows have the same value; missing values are one value."""
+    counts = np.unique(values, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / max(len(values) * (len(values) - 1), 1))
 
 
 def _part_of(data: DataModule, position: int) -> Part | None:

@@ -25,8 +25,9 @@ EXPECTED = 3
 SMALLEST_PART = 20
 """Rows below which a part says little: 20 rows give half right an interval from 0.30 to 0.70 (Wilson, 1927)."""
 
-CHANCE_PER_ROW = 10
-"""Different rows that columns must allow, per row there is, before equal rows are more than chance."""
+BEYOND_CHANCE = 2.0
+"""Share of equal rows over that expected of independent columns, from which they are no chance; columns that depend on
+each other make more rows equal than independent ones."""
 
 CHANNELS = (1, 3, 4)
 """Channels of images as they are stored."""
@@ -42,21 +43,21 @@ def same_dataset(facts: DataFacts) -> Iterator[Finding]:
 
 
 def shared_rows(facts: DataFacts) -> Iterator[Finding]:
-    """Inputs that stand in training and in another part, byte for byte (Kapoor & Narayanan, 2023, *Patterns* 4:9)."""
+    """Rows that stand in training and in another part, target included (Kapoor & Narayanan, 2023, *Patterns* 4:9)."""
     for part in ("val", "test"):
         count, size = facts.shared(part), len(facts.keys.get(part, ()))
         if not count or part in facts.same_dataset:
             continue
         what = f"{count:,} of {size:,} {NAMES[part]} rows ({100 * count / size:.1f} %) stand in training too"
-        if _by_chance(facts):
-            few = f"; the columns allow no more than {facts.num_combinations:,.0f} different rows"
+        if _is_chance(facts, count / size):
+            few = ", no more than columns of so few different values make equal by chance"
             yield note("shared_rows", what + few, f"data, {part}")
         elif wilson(count / size, size)[0] > SHARED:
             yield error("shared_rows", what, f"data, {part}", "remove duplicate rows before the parts are drawn")
 
 
-def _by_chance(facts: DataFacts) -> bool:
-    return facts.num_combinations <= CHANCE_PER_ROW * sum(facts.sizes.values())
+def _is_chance(facts: DataFacts, share: float) -> bool:
+    return share <= BEYOND_CHANCE * facts.chance_share
 
 
 def conflicting_labels(facts: DataFacts) -> Iterator[Finding]:
@@ -69,7 +70,8 @@ def conflicting_labels(facts: DataFacts) -> Iterator[Finding]:
     keys, labels = keys[order], labels[order]
     conflict = np.unique(keys[1:][(keys[1:] == keys[:-1]) & (labels[1:] != labels[:-1])])
     count = int(np.isin(keys, conflict).sum())
-    if count and not _by_chance(facts) and wilson(count / len(keys), len(keys))[0] > SHARED:
+    share = count / len(keys)
+    if not _is_chance(facts, share) and wilson(share, len(keys))[0] > SHARED:
         what = f"{count:,} of {len(keys):,} rows have inputs equal to those of a row of another class"
         yield warning(
             "conflicting_labels", what, "data", "look at how the labels were made, or add what tells them apart"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainkit.runs.check import EXPLODING
 from trainkit.runs.inspection.finding import Finding, Rule, error, listed, warning
 from trainkit.runs.inspection.trial import Trial
 
@@ -16,9 +17,6 @@ UNSCALED = 30.0
 
 FLAT = 0.01
 """Standard deviation over all inputs below which they hardly tell samples apart: pixels divided by 255 twice."""
-
-EXPLODING = 3.0
-"""First loss over chance; a fresh net is near 1 (Karpathy, 2019: *verify loss @ init*)."""
 
 ENOUGH_STEPS = 20
 """Steps below which a net that has not learned proves nothing; the first ten are those of a rising learning rate."""
