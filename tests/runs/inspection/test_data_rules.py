@@ -51,8 +51,7 @@ def test_shared_rows_count_where_their_share_is_surely_above_one_per_cent(shared
 def test_a_shared_row_is_told_with_its_share() -> None:
     (one,) = found(**with_part("keys", "test", np.arange(100) + 380))
     assert str(one) == (
-        "20 of 100 test rows (20.0 %) stand in training too (data, test) · "
-        "remove duplicate rows before the parts are drawn"
+        "20 of 100 test rows (20.0 %) stand in training too (data, test) · remove duplicates before the parts are drawn"
     )
     assert one.severity == "error"
 

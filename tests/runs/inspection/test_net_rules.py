@@ -69,6 +69,7 @@ DIVERGED = {"last_loss": 900.0, "highest_loss": 900.0}
         ({"norms": np.full(40, 19.0)}, None),
         ({"norms": np.full(40, 21.0)}, "heavy_clipping"),
         ({"norms": np.full(40, 21.0), "clip_norm": None}, None),
+        ({"norms": np.full(19, 21.0), "num_steps": 19}, None),
         ({"norms": np.append(np.full(34, 21.0), np.ones(6))}, None),
         ({"norms": np.full(40, 21.0), "input_mean": 120.0}, "unscaled_inputs"),
         ({"norms": np.full(40, 21.0), "last_loss": 2.2}, "unlearned_batch"),

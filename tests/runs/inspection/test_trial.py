@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,18 @@ def test_the_batch_is_one_micro_batch_in_the_order_of_training(overrides: list[s
     order = made.data.train_loader(seed=0).order(0)[:size]
     expected = made.data.source.fetch(order, 0)
     assert torch.equal(inputs, expected[0]) and torch.equal(target, expected[1])  # type: ignore[arg-type]
+
+
+def test_a_slow_net_gets_a_smaller_batch() -> None:
+    class Slow(nn.Sequential):
+        def forward(self, images: Tensor) -> Tensor:
+            time.sleep(0.002 * len(images))
+            outputs: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+            return outputs
+
+    trial = try_one_batch(built(model=Slow(*net())), CPU, seconds=0.6)
+    assert 8 <= trial.num_samples <= 15 and trial.num_steps < 150
+    assert try_one_batch(built(model=Slow(*net())), CPU, seconds=0).num_samples == 8
 
 
 def test_dropout_is_off_and_the_rest_trains() -> None:

@@ -53,7 +53,7 @@ def shared_rows(facts: DataFacts) -> Iterator[Finding]:
             few = ", no more than columns of so few different values make equal by chance"
             yield note("shared_rows", what + few, f"data, {part}")
         elif wilson(count / size, size)[0] > SHARED:
-            yield error("shared_rows", what, f"data, {part}", "remove duplicate rows before the parts are drawn")
+            yield error("shared_rows", what, f"data, {part}", "remove duplicates before the parts are drawn")
 
 
 def _is_chance(facts: DataFacts, share: float) -> bool:

@@ -73,7 +73,8 @@ def _inspect(parts: Parts, devices: Devices, environment: Environment, narrator:
         narrator.say("fits", lines.trial_line(trial))
         narrator.say("lr", lines.schedule_line(plan.preview))
         narrator.say("logs", lines.logged_line(plan))
-        speed = measure_speed(parts, run_schedule(parts), devices.torch_device, environment.cores)
+        device, cores = devices.torch_device, environment.cores
+        speed = measure_speed(parts, run_schedule(parts), device, cores, trial.num_samples)
         narrator.say("speed", lines.speed_line(speed))
     data = data_facts(parts.data)
     narrator.say("rows", lines.rows_line(data))

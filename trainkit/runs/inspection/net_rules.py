@@ -154,7 +154,7 @@ def squashed_outputs(trial: Trial) -> Iterator[Finding]:
 
 def heavy_clipping(trial: Trial) -> Iterator[Finding]:
     """Clipping that sets the size of nearly every step."""
-    if trial.clip_norm is None or not len(trial.norms) or not np.isfinite(trial.norms).all():
+    if trial.clip_norm is None or trial.num_steps < ENOUGH_STEPS or not np.isfinite(trial.norms).all():
         return
     if _is_unscaled(trial) or _explodes(trial) or _diverges(trial) or _is_unlearned(trial):
         return  # large gradients are a consequence then

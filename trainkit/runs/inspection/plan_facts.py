@@ -136,7 +136,7 @@ def preview(parts: Parts, schedule: RunSchedule, seconds: float = PREVIEW_SECOND
         schedule: Its steps.
         seconds: After which it stops.
     """
-    optimizer = build_optimizer(parts.optimizer, parts.network)  # type: ignore[arg-type]
+    optimizer = build_optimizer(parts.optimizer, nn.ModuleList([parts.network, parts.task]))  # type: ignore[arg-type]
     base = float(optimizer.param_groups[0]["lr"])
     scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
     deadline, rates, total = time.perf_counter() + seconds, [], schedule.total_steps

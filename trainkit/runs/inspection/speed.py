@@ -10,7 +10,7 @@ import torch
 
 from trainkit.data.sources import DatasetSource, seeded
 from trainkit.runs.inspection.finding import Finding, Rule, warning
-from trainkit.runs.inspection.trial import Learner, training_batch
+from trainkit.runs.inspection.trial import LARGEST_BATCH, Learner, training_batch
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
 
@@ -50,13 +50,23 @@ class Speed:
     cores: int = 1
 
 
-def measure_speed(parts: Parts, schedule: RunSchedule, device: torch.device, cores: int) -> Speed:
-    """Times the loader, and forward and backward of a copy of the net; random generators stay as they are."""
+def measure_speed(
+    parts: Parts, schedule: RunSchedule, device: torch.device, cores: int, num_samples: int = LARGEST_BATCH
+) -> Speed:
+    """Times the loader, and forward and backward of a copy of the net; random generators stay as they are.
+
+    Args:
+        parts: Of a net.
+        schedule: Its steps.
+        device: Where the net is.
+        cores: CPU cores.
+        num_samples: Samples of a forward pass at most.
+    """
     precision, data = parts.config.trainer.precision, parts.data
     devices = list(range(torch.cuda.device_count()))
     with seeded(parts.config.seed), torch.random.fork_rng(devices=devices):
-        compute = _compute_rate(parts, device, precision)
-        fp32 = None if precision == "fp32" else _compute_rate(parts, device, "fp32")
+        compute = _compute_rate(parts, device, precision, num_samples)
+        fp32 = None if precision == "fp32" else _compute_rate(parts, device, "fp32", num_samples)
         loader = _loader_rate(parts, schedule)
     return Speed(
         loader=loader,
@@ -69,8 +79,8 @@ def measure_speed(parts: Parts, schedule: RunSchedule, device: torch.device, cor
     )
 
 
-def _compute_rate(parts: Parts, device: torch.device, precision: str) -> float:
-    learner, batch = Learner(parts, device, precision), training_batch(parts, device)
+def _compute_rate(parts: Parts, device: torch.device, precision: str, num_samples: int) -> float:
+    learner, batch = Learner(parts, device, precision), training_batch(parts, device, num_samples)
 
     def step() -> int:
         learner.network.zero_grad(set_to_none=True)

@@ -35,7 +35,10 @@ RAMP = 10
 LEARNED = 0.02
 """Share of the first loss at which the batch counts as learned and the trial ends."""
 
-LARGEST_BATCH = 256
+LARGEST_BATCH, SMALLEST_BATCH = 256, 8
+"""Samples of the batch; a slow net gets fewer than a step of the run has, so that some 20 steps fit into the time."""
+
+STEPS_WANTED = 20
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,10 @@ class Learner:
         return float(norm)
 
 
-def training_batch(parts: Parts, device: torch.device) -> Batch:
-    """The run's first training batch, in the order of training: one micro-batch, 256 samples at most."""
+def training_batch(parts: Parts, device: torch.device, most: int = LARGEST_BATCH) -> Batch:
+    """The first samples of training, in its order: one micro-batch, or ``most`` of it."""
     trainer, data = parts.config.trainer, parts.data
-    size = max(1, min(data.batch_size // (trainer.devices * trainer.accumulate), LARGEST_BATCH))
+    size = max(1, min(data.batch_size // (trainer.devices * trainer.accumulate), most))
     rows = data.train_loader(seed=parts.config.seed).order(0)[:size]
     inputs, target = data.source.fetch(rows, 0)
     return map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
@@ -157,9 +160,21 @@ def try_one_batch(parts: Parts, device: torch.device, peaks: tuple[float, ...] =
     devices = list(range(torch.cuda.device_count()))
     with seeded(parts.config.seed), torch.random.fork_rng(devices=devices):
         learner = Learner(parts, device, parts.config.trainer.precision)
-        batch = training_batch(parts, device)
+        batch = training_batch(parts, device, _affordable(parts, device, seconds))
         optimizer = build_optimizer(parts.optimizer, nn.ModuleList([learner.network, learner.task]))  # type: ignore[arg-type]
         return _learn(learner, batch, optimizer, peaks, seconds)
+
+
+def _affordable(parts: Parts, device: torch.device, seconds: float) -> int:
+    """Samples of a batch of which the wanted steps fit into the time, judged by a small one; 8 to 256."""
+    learner, small = (
+        Learner(parts, device, parts.config.trainer.precision),
+        training_batch(parts, device, SMALLEST_BATCH),
+    )
+    started = time.perf_counter()
+    float(learner.backward(small)[0])  # waits for the device
+    per_sample = (time.perf_counter() - started) / len(small[1])
+    return int(min(max(seconds / STEPS_WANTED / per_sample, SMALLEST_BATCH), LARGEST_BATCH))
 
 
 def _learn(learner: Learner, batch: Batch, optimizer: Optimizer, peaks: tuple[float, ...], seconds: float) -> Trial:
@@ -172,11 +187,9 @@ def _learn(learner: Learner, batch: Batch, optimizer: Optimizer, peaks: tuple[fl
         optimizer.zero_grad(set_to_none=True)
         loss, last = learner.backward(batch)
         losses.append(float(loss))
-        first = last if step == 0 else first
         gradients = learner.gradients()
         if step == 0:
-            bad = tuple(name for name, grad in gradients.items() if not bool(grad.isfinite().all()))
-            trial = replace(trial, bad_gradients=bad)
+            first, trial = last, replace(trial, bad_gradients=_not_finite(gradients))
         still -= {name for name in still & gradients.keys() if bool(gradients[name].any())}
         if _is_over(losses, deadline) or not gradients:
             break
@@ -194,6 +207,10 @@ def _learn(learner: Learner, batch: Batch, optimizer: Optimizer, peaks: tuple[fl
         norms=np.asarray(norms),
         **_outputs_of(first, last),
     )
+
+
+def _not_finite(gradients: dict[str, Tensor]) -> tuple[str, ...]:
+    return tuple(name for name, gradient in gradients.items() if not bool(gradient.isfinite().all()))
 
 
 def _is_over(losses: list[float], deadline: float) -> bool:
