@@ -18,6 +18,10 @@ from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
 from trainkit.types import Inputs
 
+EXPLODING = 3.0
+"""First loss over chance that is far too much; a fresh net is near 1 (Karpathy, *A Recipe for Training Neural
+Networks*, 2019: verify loss at init)."""
+
 
 @dataclass(frozen=True)
 class DryBatch:
@@ -30,6 +34,11 @@ class DryBatch:
 
     loss: float
     chance: float
+
+    @property
+    def explodes(self) -> bool:
+        """Whether the loss is far above chance."""
+        return self.loss > EXPLODING * self.chance
 
 
 def monitored(parts: Parts) -> tuple[str | None, str]:

@@ -20,7 +20,7 @@ from trainkit.errors import ConfigError, DataError, LaunchError, RunError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.build import build_parts
-from trainkit.runs.check import check_batches, check_schedule, dry_batch, monitored
+from trainkit.runs.check import DryBatch, check_batches, check_schedule, dry_batch, monitored
 from trainkit.runs.classical import check_classical, preprocessing, train_classical
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.directory import begin, continued_config
@@ -59,6 +59,7 @@ class Run:
     narrator: narrate.Narrator = field(default_factory=narrate.Narrator)
     checkpoint: Path | None = None
     seen: Look | None = None
+    dry: DryBatch | None = None
     started: float = field(default_factory=time.perf_counter)
 
 
@@ -77,6 +78,8 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     run = prepare(config, live, report)
     directory = begin(run.parts, run.devices, overrides)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
+    if run.dry is not None and run.dry.explodes:
+        run.narrator.say("note", "the first loss is far above chance: trainkit check looks for the reason")
     given = ", ".join(f"{name}=…" for name in LOADED if name in live.sections())
     if given:
         run.narrator.say("note", f"given as objects, which load_run({str(directory.path)!r}, {given}) takes again")
@@ -174,12 +177,12 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
     check_batches(parts)
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
-    dry = dry_batch(parts, devices.torch_device)
+    run.dry = dry_batch(parts, devices.torch_device)
     _say_head(run, parts)
     narrator.say("plan", narrate.plan_line(parts, schedule, devices))
     if schedule.notice:
         narrator.say("note", schedule.notice)
-    narrator.say("check", narrate.check_line(dry))
+    narrator.say("check", narrate.check_line(run.dry))
     return run
 
 
