@@ -37,7 +37,7 @@ FILLED: dict[str, frozenset[str]] = {
     "model": SIZES | {"spec"},
     "task": SIZES | {"spec", "class_counts", "target_mean", "target_scale"},
     "callbacks": frozenset({"monitor", "mode", "dirpath"}),
-    "logger": frozenset({"save_dir", "resume_step"}),
+    "logger": frozenset({"save_dir", "resume_step", "id", "name"}),
 }
 """Arguments that may be ``???``, by section: what the data, the task or the run directory decides."""
 
