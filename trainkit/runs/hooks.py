@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import DeviceStatsMonitor, ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 
 from trainkit.config.targets import resolve_target
@@ -103,8 +104,10 @@ def _refuse(callback: L.Callback) -> None:
                 continue
             why, hint = REFUSED[base.__name__]
             raise ConfigError(f"{type(callback).__name__} cannot work here: {why}", where="callbacks", hint=hint)
-    is_checkpoint = isinstance(callback, L.pytorch.callbacks.ModelCheckpoint)
-    if is_checkpoint and (callback._every_n_train_steps or callback._train_time_interval):  # type: ignore[attr-defined]
+    if isinstance(callback, DeviceStatsMonitor) and callback._cpu_stats is not False and not find_spec("psutil"):
+        raise ConfigError("psutil is not installed", where="callbacks, DeviceStatsMonitor", hint="pip install psutil")
+    is_checkpoint = isinstance(callback, ModelCheckpoint)
+    if is_checkpoint and (callback._every_n_train_steps or callback._train_time_interval):
         raise ConfigError(
             "ModelCheckpoint cannot save by steps or time here: an execution carries several steps",
             where="callbacks",
@@ -139,7 +142,7 @@ def check_loggers(parts: Parts) -> list[type[Logger]]:
             continue
         kind = resolve_target(node._target_)
         package = PACKAGES.get(getattr(kind, "__name__", ""))
-        if package and importlib.util.find_spec(package) is None:
+        if package and not find_spec(package):
             wanted = f"'trainkit-lightning[{package}]'" if package in EXTRAS else package
             raise ConfigError(f"{package} is not installed", where=f"logger.{name}", hint=f"pip install {wanted}")
         if inspect.isclass(kind) and issubclass(kind, Logger):

@@ -39,7 +39,7 @@ def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    settings = tried(plain(parts.config), parts.data.name)
+    settings = tried(parts)
     metrics = {f"hp/test_{name}": estimate.value for name, estimate in result.test.items()}
     if result.objective is not None:
         metrics["hp/objective"] = result.objective
@@ -48,18 +48,20 @@ def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
         for summary in hparams(settings, metrics):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
         for name, value in metrics.items():
-            writer.add_scalar(name, value, result.facts["steps"] or 0)
+            writer.add_scalar(name, value, max(0, (result.facts["steps"] or 0) - 1))  # where the curves end
 
 
-def tried(config: dict[str, Any], data_name: str) -> dict[str, int | float | str]:
+def tried(parts: Parts) -> dict[str, int | float | str]:
     """The settings by which runs are told apart: classes by their last name, the data by its own.
 
     TensorBoard shows a truth value as 1.0000, so that it is written as a word.
     """
+    config = plain(parts.config)
     left_out = {f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys}
     settings = dict(item for section in SECTIONS for item in flat(config.get(section), section, short_names=True))
     words = {key: str(value).lower() if isinstance(value, bool) else value for key, value in settings.items()}
-    return {key: value for key, value in words.items() if key not in left_out} | {"data": data_name}
+    chosen = {"data": parts.data.name, "data.batch_size": parts.data.batch_size}
+    return {key: value for key, value in words.items() if key not in left_out} | chosen
 
 
 def log_settings(parts: Parts, loggers: Iterable[Logger]) -> None:
@@ -80,6 +82,8 @@ def flat(value: Any, prefix: str, short_names: bool = False) -> Iterator[tuple[s
     """
     if isinstance(value, dict):
         for key, inner in value.items():
+            if key in ("_partial_", "_recursive_", "_convert_"):
+                continue
             if key == "_target_":
                 yield from flat(inner.rpartition(".")[2] if short_names else inner, prefix)
             else:

@@ -44,6 +44,7 @@ from trainkit.training import (
     TrainModule,
     close,
     load_best_weights,
+    quieted,
 )
 
 PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
@@ -120,7 +121,7 @@ def _loggers(parts: Parts, run: RunDirectory, resume_step: int) -> list[Logger]:
     for name, node in (parts.config.get("logger") or {}).items():
         if node is not None:
             where = f"logger.{name}"
-            loggers.append(build(_filled(node, values, where), where, Logger))
+            loggers.append(quieted(build(_filled(node, values, where), where, Logger)))
     return loggers + list(parts.live.loggers)
 
 

@@ -9,7 +9,7 @@ from trainkit.training.checkpoint import (
 )
 from trainkit.training.confusion import ConfusionMatrix
 from trainkit.training.histograms import Histograms
-from trainkit.training.loggers import MetricsCSV, TensorBoard, close, read_metrics
+from trainkit.training.loggers import MetricsCSV, TensorBoard, close, quieted, read_metrics
 from trainkit.training.module import TrainModule
 from trainkit.training.pictures import Pictures
 from trainkit.training.progress import ProgressLine, clock
@@ -33,6 +33,7 @@ __all__ = [
     "clock",
     "close",
     "load_best_weights",
+    "quieted",
     "read_metrics",
     "usable_checkpoint",
 ]

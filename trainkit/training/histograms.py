@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from trainkit.data.evaluation_loader import EvaluationBatch
 from trainkit.data.loader import Execution
 from trainkit.errors import ConfigError
+from trainkit.models import Network
 from trainkit.training.pictures import Pictures, writers
 
 MAX_VALUES = 100_000
@@ -120,8 +121,8 @@ class Histograms(Pictures):
 
 def _net(module: L.LightningModule) -> nn.Module:
     """The net inside a ``TrainModule``, without tasks and metrics; any other module as it is."""
-    model = getattr(module, "model", None)
-    net = getattr(model, "net", model)
+    model = getattr(module, "model", module)
+    net = model.net if isinstance(model, Network) else model
     return net if isinstance(net, nn.Module) else module
 
 

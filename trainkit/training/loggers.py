@@ -111,6 +111,13 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.flush()
 
 
+def quieted(logger: Logger) -> Logger:
+    """The logger, spared a warning of W&B's about an argument that Lightning passes even where nobody gave it."""
+    if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous") is None:
+        logger._wandb_init.pop("anonymous", None)
+    return logger
+
+
 def close(loggers: Iterable[Logger]) -> None:
     """Ends runs of Weights & Biases: one left open would take in the next run of this process."""
     for logger in loggers:

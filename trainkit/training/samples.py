@@ -72,6 +72,7 @@ class SamplePredictions(Pictures):
         self._chosen: Tensor | None = None
         self._samples: list[Sample] = []
         self._pairs: list[tuple[Tensor, Tensor]] = []
+        self._num_seen = 0
 
     def attach(self, data: DataModule) -> None:
         """Chooses the samples."""
@@ -87,7 +88,8 @@ class SamplePredictions(Pictures):
         if predictions.ndim == 1:
             self._pairs.append((target.detach(), predictions.detach()))
         is_ours = isinstance(batch, EvaluationBatch)
-        rows = batch.rows if is_ours else torch.arange(len(target)) + batch_idx * len(target)
+        rows = batch.rows if is_ours else torch.arange(self._num_seen, self._num_seen + len(target))
+        self._num_seen += len(target)
         if self._chosen is not None and is_ours:
             places = torch.isin(rows, self._chosen).nonzero().flatten().tolist()
         else:
@@ -100,7 +102,7 @@ class SamplePredictions(Pictures):
     def draw(self, trainer: L.Trainer, pl_module: L.LightningModule, step: int) -> None:
         """Brings the samples of all processes together and shows them."""
         samples, pairs = self._samples, self._pairs
-        self._samples, self._pairs = [], []
+        self._samples, self._pairs, self._num_seen = [], [], 0
         mine = [
             Sample(s.row, map_inputs(s.inputs, torch.Tensor.cpu), s.predicted.cpu(), s.target.cpu()) for s in samples
         ]
