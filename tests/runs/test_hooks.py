@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,7 @@ def test_the_summary_that_prints_is_taken() -> None:
     check_callbacks(parts(), [lightning_callbacks.RichModelSummary()])
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"every_n_train_steps": 5}, {"train_time_interval": __import__("datetime").timedelta(1)}]
-)
+@pytest.mark.parametrize("arguments", [{"every_n_train_steps": 5}, {"train_time_interval": timedelta(days=1)}])
 def test_a_model_checkpoint_by_steps_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(tk.ConfigError) as caught:
         check_callbacks(parts(), [ModelCheckpoint(**arguments)])
@@ -195,8 +194,12 @@ def test_a_folder_is_filled_in(tmp_path: Path) -> None:
     from trainkit.rundir import RunDirectory
 
     checkpoint = "lightning.pytorch.callbacks.ModelCheckpoint"
-    made = parts(f"+callbacks.a._target_={checkpoint}", f"+callbacks.b={{_target_: {checkpoint}, dirpath: ???}}",
-                 f"+callbacks.c={{_target_: {checkpoint}, dirpath: mine}}", callbacks=[ModelCheckpoint()])  # fmt: skip
+    checkpoints = [
+        f"+callbacks.a={{_target_: {checkpoint}, every_n_epochs: 1}}",
+        f"+callbacks.b={{_target_: {checkpoint}, every_n_epochs: 2, dirpath: ???}}",
+        f"+callbacks.c={{_target_: {checkpoint}, every_n_epochs: 3, dirpath: mine}}",
+    ]
+    made = parts(*checkpoints, callbacks=[ModelCheckpoint(every_n_epochs=4)])
     build_callbacks(made)
     folders = [Path(c.dirpath) for c in build_callbacks(made, RunDirectory(tmp_path))]  # type: ignore[attr-defined]
     assert folders[0] == tmp_path / "checkpoints" / "a" and folders[1] == tmp_path / "checkpoints" / "b"

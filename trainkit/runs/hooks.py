@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import DeviceStatsMonitor, ModelCheckpoint
+import torch
+from lightning.pytorch.callbacks import DeviceStatsMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers.logger import Logger
+from torch import nn
 
 from trainkit.config.targets import resolve_target
 from trainkit.errors import ConfigError, did_you_mean, one_of
@@ -76,7 +79,7 @@ def check_callbacks(parts: Parts, callbacks: Sequence[L.Callback]) -> None:
     seen: dict[str, L.Callback] = {}
     for callback in callbacks:
         kind = type(callback).__name__
-        _refuse(callback)
+        _refuse(callback, parts.network)
         name = getattr(callback, "monitor", None)
         if isinstance(name, str) and name not in names:
             where = f"callbacks, {kind}.monitor"
@@ -97,7 +100,7 @@ def check_callbacks(parts: Parts, callbacks: Sequence[L.Callback]) -> None:
         )
 
 
-def _refuse(callback: L.Callback) -> None:
+def _refuse(callback: L.Callback, network: nn.Module | None) -> None:
     for base in type(callback).__mro__:
         if base.__name__ in REFUSED and base.__module__.partition(".")[0] == "lightning":
             if base.__name__ == "ModelSummary" and type(callback) is not base:
@@ -106,6 +109,12 @@ def _refuse(callback: L.Callback) -> None:
             raise ConfigError(f"{type(callback).__name__} cannot work here: {why}", where="callbacks", hint=hint)
     if isinstance(callback, DeviceStatsMonitor) and callback._cpu_stats is not False and not find_spec("psutil"):
         raise ConfigError("psutil is not installed", where="callbacks, DeviceStatsMonitor", hint="pip install psutil")
+    if type(callback) is WeightAveraging and callback._use_buffers and _has_flags(network):
+        raise ConfigError(
+            "WeightAveraging cannot average the truth values among the model's buffers",
+            where="callbacks, WeightAveraging",
+            hint="use_buffers=false, or lightning.pytorch.callbacks.EMAWeightAveraging",
+        )
     is_checkpoint = isinstance(callback, ModelCheckpoint)
     if is_checkpoint and (callback._every_n_train_steps or callback._train_time_interval):
         raise ConfigError(
@@ -114,6 +123,10 @@ def _refuse(callback: L.Callback) -> None:
             expected="every_n_epochs, or a save at each validation, which is its default",
             hint="checkpoint.every_n_steps=… saves what a run continues from, checkpoint.keep=… says how many",
         )
+
+
+def _has_flags(network: nn.Module | None) -> bool:
+    return network is not None and any(buffer.dtype is torch.bool for buffer in network.buffers())
 
 
 def _check_state_key(callback: L.Callback, seen: dict[str, L.Callback]) -> None:
@@ -177,3 +190,18 @@ def _is_foreign(kind: type, hook: str) -> bool:
     """Whether a hook's code is neither Lightning's nor ours, which know of executions."""
     definer = next((base for base in kind.__mro__ if hook in vars(base)), None)
     return definer is not None and definer.__module__.partition(".")[0] not in OURS
+
+
+def place_checkpoints(callback: ModelCheckpoint, folder: Path, at_validations: bool) -> None:
+    """Decides what a user's ``ModelCheckpoint`` leaves open: its folder beside our files, and when it saves.
+
+    Args:
+        callback: Changed where it says nothing itself.
+        folder: Where it saves.
+        at_validations: Whether it saves after validations and not at the end of epochs: a run that goes on at the end
+            of an epoch has no metric of it any more.
+    """
+    if callback.dirpath is None:
+        callback.dirpath = str(folder)
+    if callback._save_on_train_epoch_end is None and at_validations:
+        callback._save_on_train_epoch_end = False

@@ -28,7 +28,7 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build, seed_everything
 from trainkit.runs.check import monitored
 from trainkit.runs.devices import Devices
-from trainkit.runs.hooks import check_callbacks
+from trainkit.runs.hooks import check_callbacks, place_checkpoints
 from trainkit.runs.hparams import log_settings
 from trainkit.runs.parts import Parts
 from trainkit.runs.provenance import run_id
@@ -94,11 +94,12 @@ def build_callbacks(parts: Parts, run: RunDirectory | None = None) -> list[L.Cal
             values = {"monitor": monitor, "mode": mode, "dirpath": str(folder / str(name))}
             named[str(name)] = build(_filled(node, values, where), where, L.Callback)
     named |= {f"callback_{place}": callback for place, callback in enumerate(parts.live.callbacks)}
-    for name, callback in named.items():
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None and run:
-            callback.dirpath = str(folder / name)  # beside ours, which looks at no folder
     callbacks = list(named.values())
     check_callbacks(parts, callbacks)
+    if run:
+        for name, callback in named.items():
+            if isinstance(callback, ModelCheckpoint):
+                place_checkpoints(callback, folder / name, at_validations=monitor is not None)
     return callbacks
 
 
@@ -116,8 +117,13 @@ def _filled(node: DictConfig, values: dict[str, Any], where: str) -> DictConfig:
 
 def _loggers(parts: Parts, run: RunDirectory, resume_step: int) -> list[Logger]:
     loggers: list[Logger] = [MetricsCSV(run.metrics, resume_step)]
-    values = {"save_dir": str(run.path), "resume_step": resume_step, "id": run_id(run)}
-    values["name"] = "/".join(run.path.absolute().parts[-2:])
+    folder = run.path.absolute()  # W&B's files are written by a process that may stand elsewhere
+    values = {
+        "save_dir": str(folder),
+        "resume_step": resume_step,
+        "id": run_id(run),
+        "name": "/".join(folder.parts[-2:]),
+    }
     for name, node in (parts.config.get("logger") or {}).items():
         if node is not None:
             where = f"logger.{name}"
