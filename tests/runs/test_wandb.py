@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb.proto import wandb_internal_pb2 as records_pb2  # type: ignore[attr-defined]
+from wandb.proto import wandb_internal_pb2 as records_pb2
 
 from trainkit.rundir import read_json
 
@@ -32,13 +32,15 @@ def records(path: Path) -> Iterator[Any]:
         record += content[place + HEADER : place + HEADER + length]
         place += HEADER + length
         if kind in (1, 4):
-            yield records_pb2.Record.FromString(record)
+            yield records_pb2.Record.FromString(record)  # type: ignore[attr-defined]
             record = b""
 
 
 def read(run: Path) -> tuple[set[str], dict[str, Any], list[dict[str, Any]]]:
     """Ids, settings and logged values of a run directory's offline files, in the order they were written."""
-    ids, settings, history = set(), {}, []
+    ids: set[str] = set()
+    settings: dict[str, Any] = {}
+    history: list[dict[str, Any]] = []
     for path in sorted(run.glob("wandb/offline-run-*/*.wandb")):
         for record in records(path):
             kind = record.WhichOneof("record_type")

@@ -40,7 +40,7 @@ def to_tensorboard(folder: Path) -> Sequence[TensorBoard]:
 
 
 def everything() -> Sequence[Callback]:
-    return tuple(kind(every_n_validations=1) for kind in ALL)
+    return tuple(kind(every_n_validations=4) for kind in ALL)
 
 
 class Drawn(Pictures):

@@ -115,8 +115,7 @@ def _refuse(callback: L.Callback, network: nn.Module | None) -> None:
             where="callbacks, WeightAveraging",
             hint="use_buffers=false, or lightning.pytorch.callbacks.EMAWeightAveraging",
         )
-    is_checkpoint = isinstance(callback, ModelCheckpoint)
-    if is_checkpoint and (callback._every_n_train_steps or callback._train_time_interval):
+    if isinstance(callback, ModelCheckpoint) and (callback._every_n_train_steps or callback._train_time_interval):
         raise ConfigError(
             "ModelCheckpoint cannot save by steps or time here: an execution carries several steps",
             where="callbacks",

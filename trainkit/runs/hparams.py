@@ -59,8 +59,10 @@ def tried(parts: Parts) -> dict[str, int | float | str]:
     config = plain(parts.config)
     left_out = {f"{section}.{key}" for section, keys in LEFT_OUT.items() for key in keys}
     settings = dict(item for section in SECTIONS for item in flat(config.get(section), section, short_names=True))
-    words = {key: str(value).lower() if isinstance(value, bool) else value for key, value in settings.items()}
-    chosen = {"data": parts.data.name, "data.batch_size": parts.data.batch_size}
+    words: dict[str, int | float | str] = {
+        key: str(value).lower() if isinstance(value, bool) else value for key, value in settings.items()
+    }
+    chosen: dict[str, int | float | str] = {"data": parts.data.name, "data.batch_size": parts.data.batch_size}
     return {key: value for key, value in words.items() if key not in left_out} | chosen
 
 

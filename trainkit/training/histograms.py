@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -108,7 +108,7 @@ class Histograms(Pictures):
         if not trainer.is_global_zero:
             return
         weights = dict(_net(pl_module).named_parameters()) if self.weights else {}
-        kinds = {"weights": weights, "gradients": grads, "activations": found}
+        kinds: dict[str, Mapping[str, Tensor]] = {"weights": weights, "gradients": grads, "activations": found}
         for writer in writers(trainer):
             for kind, tensors in kinds.items():
                 for name, tensor in tensors.items():
@@ -147,5 +147,6 @@ def _thinned(tensor: Tensor) -> Tensor:
 
 def _plain(tensor: Tensor) -> np.ndarray:
     """Finite values of a tensor, float32 [at most MAX_VALUES]."""
-    values = _thinned(tensor).float().cpu().numpy()
-    return values[np.isfinite(values)]
+    values: np.ndarray = _thinned(tensor).float().cpu().numpy()
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite

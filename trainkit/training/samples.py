@@ -93,7 +93,7 @@ class SamplePredictions(Pictures):
         if self._chosen is not None and is_ours:
             places = torch.isin(rows, self._chosen).nonzero().flatten().tolist()
         else:
-            places = range(max(0, min(self.num_samples, len(target)) - len(self._samples)))
+            places = list(range(max(0, min(self.num_samples - len(self._samples), len(target)))))
         inputs = batch.inputs if is_ours else batch[0]
         for place in places:
             one = map_inputs(inputs, lambda tensor, place=place: tensor[place])
@@ -216,7 +216,8 @@ def draw_images(samples: Sequence[Sample], class_names: Sequence[str]) -> Figure
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """The nearest pixel of [h, w, 3] for each of [height, width, 3]."""
     down, right = (np.arange(size) * old // size for size, old in zip((height, width), image.shape[:2], strict=True))
-    return image[down][:, right]
+    resized: np.ndarray = image[down][:, right]
+    return resized
 
 
 def _title(sample: Sample, class_names: Sequence[str]) -> tuple[str, str]:
