@@ -91,7 +91,8 @@ def test_optimizers_and_schedules_are_built(choice: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("choice", [*chosen("trainer"), *chosen("callbacks"), *chosen("logger")])
-def test_trainers_callbacks_and_loggers_are_built(choice: str, folder: Path) -> None:
+def test_trainers_callbacks_and_loggers_are_built(choice: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
     parts = build_parts(check_config(compose(overrides(choice))))
     assert run_schedule(parts).total_steps > 0
     assert all(isinstance(callback, L.Callback) for callback in build_callbacks(parts))

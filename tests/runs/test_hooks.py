@@ -204,3 +204,19 @@ def test_a_folder_is_filled_in(tmp_path: Path) -> None:
     folders = [Path(c.dirpath) for c in build_callbacks(made, RunDirectory(tmp_path))]  # type: ignore[attr-defined]
     assert folders[0] == tmp_path / "checkpoints" / "a" and folders[1] == tmp_path / "checkpoints" / "b"
     assert folders[2].name == "mine" and folders[3] == tmp_path / "checkpoints" / "callback_0"
+
+
+def test_weights_and_biases_needs_a_key_unless_it_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda **asked: False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    with pytest.raises(tk.ConfigError) as caught:
+        check_callbacks(parts("logger=wandb"), [])
+    assert (caught.value.where, caught.value.hint) == ("logger.wandb", "wandb login, or logger.wandb.offline=true")
+    check_callbacks(parts("logger=wandb", "logger.wandb.offline=true"), [])
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    check_callbacks(parts("logger=wandb"), [])
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(wandb, "login", lambda **asked: asked == {"prompt": False, "verify": False})
+    check_callbacks(parts("logger=wandb"), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import DeviceStatsMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from torch import nn
 
@@ -90,6 +92,7 @@ def check_callbacks(parts: Parts, callbacks: Sequence[L.Callback]) -> None:
             callback.attach(parts.data)
             callback.check_loggers(loggers)
         _check_state_key(callback, seen)
+    _check_wandb_key(parts)
     looker = looks_at_batches(parts)
     steps = parts.config.trainer.steps_per_execution
     if looker and steps not in ("auto", 1):
@@ -160,6 +163,23 @@ def check_loggers(parts: Parts) -> list[type[Logger]]:
         if inspect.isclass(kind) and issubclass(kind, Logger):
             kinds.append(kind)
     return kinds
+
+
+def _check_wandb_key(parts: Parts) -> None:
+    """Raises ConfigError where Weights & Biases would ask for a key in the middle of a run's start."""
+    for name, node in (parts.config.get("logger") or {}).items():
+        if node is None or resolve_target(node._target_) is not WandbLogger or node.get("offline"):
+            continue
+        if os.environ.get("WANDB_MODE", "online") not in ("online", "run"):
+            continue
+        import wandb
+
+        if not wandb.login(prompt=False, verify=False):
+            raise ConfigError(
+                "Weights & Biases has no key to log in with",
+                where=f"logger.{name}",
+                hint=f"wandb login, or logger.{name}.offline=true",
+            )
 
 
 def looks_at_batches(parts: Parts) -> str | None:
