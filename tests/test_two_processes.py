@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -39,6 +42,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "one batch": ("data.eval_batch_size=96",),
     "random": ("model.dropout=0.3", "model.norm=batch"),
     "stopped": ("model.dropout=0.3", "model.norm=batch"),
+    "pictures": ("callbacks=[confusion,samples]", "logger=tensorboard"),
 }
 WORKER = """
 import os, signal, sys
@@ -143,6 +147,17 @@ def test_a_group_that_one_signal_stopped_goes_on_to_the_same_bits(group: Path) -
     assert [len(state["trainkit"]["processes"]) for state in states] == [2, 2]
     for key in ("state_dict", "optimizer_states"):
         torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
+
+
+def test_pictures_show_the_validation_of_all_processes(group: Path, tmp_path: Path) -> None:
+    alone(tmp_path, *JOBS["pictures"])
+    one, two = (EventAccumulator(str(folder)).Reload() for folder in (tmp_path / "alone", group / "pictures"))
+    pictures = [found.Images("val/confusion_matrix") for found in (one, two)]
+    assert [image.step for image in pictures[0]] == [image.step for image in pictures[1]] == [12, 19]
+    assert pictures[0][-1].encoded_image_string == pictures[1][-1].encoded_image_string
+    tables = [found.Tensors("val/samples/text_summary")[-1].tensor_proto.string_val[0].decode() for found in (one, two)]
+    rows = [[line.split("|")[1:4] for line in table.splitlines()] for table in tables]
+    assert rows[0] == rows[1] and len(rows[0]) == 2 + 16
 
 
 def test_the_command_line_trains_with_two_processes(cli: Callable[..., Any], tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ class Unpicklable(GivesNone):
         (NoOptimizer, (), "NoOptimizer has no optimizer"),
         (GivesNone, (), "GivesNone has no optimizer: configure_optimizers gives none"),
         (NoStep, (), "NoStep has no training_step"),
-        (Unpicklable, (), "Unpicklable puts a pathlib.PosixPath into its checkpoints"),
+        (Unpicklable, (), "the checkpoint's 'mine' holds a pathlib.PosixPath, which a checkpoint does not load again"),
         (Fails, (), "Fails fails on a batch: RuntimeError: mat1 and mat2 shapes cannot be multiplied (16x4 and 7x2)"),
         ("Classifier", ("trainer.monitor=val_los",), "nobody logs 'val_los'"),
         ("Classifier", ("trainer.devices=2", "trainer.accelerator=cpu"), "a LightningModule of your own trains in one"),

@@ -41,7 +41,7 @@ FILLED: dict[str, frozenset[str]] = {
     "task": SIZES | {"spec", "class_counts", "target_mean", "target_scale"},
     OWN_MODULE: SIZES,
     "callbacks": frozenset({"monitor", "mode", "dirpath"}),
-    "logger": frozenset({"save_dir", "resume_step"}),
+    "logger": frozenset({"save_dir", "resume_step", "id", "name"}),
 }
 """Arguments that may be ``???``, by section: what the data, the task or the run directory decides."""
 

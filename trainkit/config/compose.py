@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trainkit.config.messages import from_omegaconf
+from trainkit.config.shipped import groups
 from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
 
 CONFIG_MODULE = "pkg://trainkit.conf"
@@ -166,7 +167,8 @@ def _missing_config(error: MissingConfigException, overrides: Sequence[str]) -> 
     group, _, choice = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return ConfigError(f"no config '{choice}'" if choice else str(error).splitlines()[0])
-    options = [name for name in error.options or () if not name.startswith("_")]
+    # Hydra names no options where one choice of a list is unknown.
+    options = [name for name in error.options or groups().get(group, []) if not name.startswith("_")]
     where = next((text for text in overrides if text.partition("=")[0].lstrip("+") == group), None) or _source(error)
     near = did_you_mean(choice, options)
     return ConfigError(f"group '{group}' has no '{choice}'", where=where, expected=one_of(options), hint=near)

@@ -65,28 +65,6 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
     return name, "min" if name.rpartition("/")[2] in ("loss", "rmse", "mae") else "max"
 
 
-def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
-    """Raises ConfigError for callbacks that watch a value nobody logs, or that cannot work here."""
-    names = [*parts.task.metric_names(), "lr", "grad_norm", "train/samples_per_second"]
-    if not len(parts.data.splits.val):
-        names = [name for name in names if not name.startswith("val/")]
-    refused = {
-        "StochasticWeightAveraging": "its pass for BatchNorm would train the model",
-        "WeightAveraging": "it would average once per execution instead of once per step",
-        "GradientAccumulationScheduler": "use trainer.accumulate",
-    }
-    for callback in callbacks:
-        kind = type(callback).__name__
-        if kind in refused:
-            raise ConfigError(f"{kind} cannot work here: {refused[kind]}", where="callbacks")
-        name = getattr(callback, "monitor", None)
-        if isinstance(name, str) and name not in names:
-            where = f"callbacks, {kind}.monitor"
-            raise ConfigError(
-                f"nobody logs '{name}'", where=where, expected=one_of(names), hint=did_you_mean(name, names)
-            )
-
-
 def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callback]) -> None:
     """Raises ConfigError where a watched value comes too late, or the optimizer or its schedule cannot be built.
 

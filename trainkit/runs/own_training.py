@@ -17,6 +17,7 @@ from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import seed_everything
 from trainkit.runs.devices import Devices, find_devices
+from trainkit.runs.hparams import log_settings
 from trainkit.runs.load import load_run
 from trainkit.runs.own_module import (
     UNRECORDED,
@@ -31,7 +32,7 @@ from trainkit.runs.own_module import (
 from trainkit.runs.own_module import trainer_options as common_options
 from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts
-from trainkit.runs.train import TrainOutcome, build_loggers, configured_callbacks, peak_memory, quiet_lightning
+from trainkit.runs.train import TrainOutcome, build_loggers, checked_callbacks, peak_memory, quiet_lightning
 from trainkit.runs.weights import save_state, stored_fingerprint
 from trainkit.training import (
     AtomicCheckpointIO,
@@ -39,6 +40,7 @@ from trainkit.training import (
     ModuleCheckpointWriter,
     ProgressLine,
     StopFlag,
+    close,
     load_best_weights,
 )
 from trainkit.types import Estimate
@@ -71,12 +73,14 @@ def train_own(
         trainer = _trainer(parts, seen, run, devices, [progress, writer.stop, writer], checkpoint)
         seed_everything(parts.config.seed)
         try:
+            log_settings(parts, trainer.loggers)
             path = None if checkpoint is None else str(checkpoint)
             run_on(trainer.fit, parts.module, parts, loaders, ckpt_path=path, weights_only=True)
         except Interrupted as stop:
             interrupted = stop.signum
         finally:
             writer.stop.restore()
+            close(logger for logger in trainer.loggers if logger not in parts.live.loggers)
     if not interrupted:
         parts.module.load_state_dict(load_best_weights(run))
         save_state(run, parts, parts.module.state_dict())
@@ -90,6 +94,16 @@ def train_own(
         line=progress.text(writer.position.step),
         interrupted=interrupted,
     )
+
+
+def own_callbacks(parts: ModuleParts, seen: Look, run: RunDirectory | None = None) -> list[L.Callback]:
+    """Callbacks of the config and the user's script.
+
+    Raises:
+        ConfigError: One cannot be built, watches a value that the module does not log, or cannot work here.
+    """
+    names = seen.names if seen.notice is None else [getattr(c, "monitor", "") for c in parts.live.callbacks]
+    return checked_callbacks(parts, seen.monitor, seen.mode, names, run)
 
 
 def _writer(parts: ModuleParts, seen: Look, run: RunDirectory) -> ModuleCheckpointWriter:
@@ -120,7 +134,7 @@ def _trainer(
     options: dict[str, Any] = common_options(parts, devices) | {
         "max_epochs": trainer.max_epochs or -1,
         "logger": build_loggers(parts, run, resume_step),
-        "callbacks": [*configured_callbacks(parts, seen.monitor, seen.mode), *callbacks],
+        "callbacks": [*own_callbacks(parts, seen, run), *callbacks],
         "log_every_n_steps": log_every,
         "num_sanity_val_steps": 0,
         "check_val_every_n_epoch": trainer.val_every_n_epochs,

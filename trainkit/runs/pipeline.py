@@ -28,8 +28,8 @@ from trainkit.runs.hparams import log_hparams
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
 from trainkit.runs.own_module import build_module_parts, has_own_module
-from trainkit.runs.own_training import scores, train_own
-from trainkit.runs.own_trial import Look, check_module_callbacks, look
+from trainkit.runs.own_training import own_callbacks, scores, train_own
+from trainkit.runs.own_trial import Look, look
 from trainkit.runs.own_trial import describe as describe_module
 from trainkit.runs.own_trial import plan as plan_of_module
 from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
@@ -163,7 +163,7 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
     run = Run(parts, devices, report, narrator)
     if isinstance(parts, ModuleParts):
         run.seen = look(parts, devices)
-        check_module_callbacks(parts, run.seen)
+        own_callbacks(parts, run.seen)
         _say_module(run, parts, run.seen)
         return run
     if parts.network is None:

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 
 from trainkit.config.targets import resolve_target, targets_of
 from trainkit.data import LoaderData
-from trainkit.rundir import FORMAT_VERSION
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json
 from trainkit.runs.devices import Devices
 from trainkit.runs.parts import RunParts
 from trainkit.runs.version import VERSION
@@ -47,6 +48,7 @@ def environment(parts: RunParts, devices: Devices) -> dict[str, Any]:
             "threads": devices.threads,
             "gpus": [torch.cuda.get_device_name(idx) for idx in range(torch.cuda.device_count())],
         },
+        "run_id": uuid.uuid4().hex,
         "seed": parts.config.seed,
         "split_seed": parts.data.split_seed,
         "data_fingerprint": parts.data.fingerprint,
@@ -104,3 +106,9 @@ def source_of(thing: Any) -> dict[str, str | None]:
     if file is None or not Path(file).is_file():
         return {"file": None, "sha256": None}
     return {"file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+
+
+def run_id(run: RunDirectory) -> str:
+    """What tells a run from every other, however its directory is called, 32 hex digits; an older run has none kept."""
+    kept = read_json(run.environment).get("run_id")
+    return str(kept or hashlib.sha256(str(run.path.absolute()).encode()).hexdigest()[:32])

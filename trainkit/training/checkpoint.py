@@ -15,6 +15,7 @@ from trainkit.data.loader import BatchLoader, Execution
 from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
+from trainkit.training.plain import check_plain
 from trainkit.training.signals import Interrupted, StopFlag
 
 
@@ -22,7 +23,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it; reads plain containers and tensors only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Writes the file, syncs it, and puts it in its place."""
+        """Writes the file, syncs it, and puts it in its place.
+
+        Raises:
+            RunError: Something in it could not be loaded again.
+        """
+        check_plain(checkpoint)
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as temporary:

@@ -1,14 +1,14 @@
-"""Loggers of a run directory: the long table ``metrics.csv``, and TensorBoard without files beside its events."""
+"""Loggers of a run directory: the long table ``metrics.csv``, TensorBoard without files beside its events, W&B."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -111,6 +111,10 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir=str(save_dir), name="", version="", default_hp_metric=False, **purge)
 
     @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Hyper-parameters are written once a run has its final metrics."""
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes curves; the epoch goes with each point in ``metrics.csv`` instead."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
@@ -119,3 +123,17 @@ class TensorBoard(TensorBoardLogger):
     def save(self) -> None:
         """Writes what was added, and no file of hyper-parameters: they stand in ``config.yaml``."""
         self.experiment.flush()
+
+
+def quieted(logger: Logger) -> Logger:
+    """The logger, spared a warning of W&B's about an argument that Lightning passes even where nobody gave it."""
+    if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous") is None:
+        logger._wandb_init.pop("anonymous", None)
+    return logger
+
+
+def close(loggers: Iterable[Logger]) -> None:
+    """Ends runs of Weights & Biases: one left open would take in the next run of this process."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger._experiment.finish()

@@ -139,6 +139,9 @@ class TrainModule(L.LightningModule):
         self._norm_wanted = is_last
         self._lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            callback.on_before_zero_grad(self.trainer, self, self._raw_optimizer())  # Lightning does so for automatic
+        self.on_before_zero_grad(self._raw_optimizer())  # optimization only
         optimizer.zero_grad(set_to_none=True)
         scheduler = self.lr_schedulers()
         if scheduler is not None:
@@ -217,11 +220,18 @@ class TrainModule(L.LightningModule):
         if isinstance(batch, Execution) and batch.validate is not None:
             self.trainer.val_check_batch = batch_idx + 1 if batch.validate else sys.maxsize
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Adds a batch to the validation metrics; padding does not count."""
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Adds a batch to the validation metrics; padding does not count.
+
+        Returns:
+            What callbacks get as ``outputs``, on the device: ``predictions``, float64 probabilities [B, K] or values
+            [B], and ``target`` [B].
+        """
         output = self._evaluated(batch)
+        predictions = self.task.predictions(output.outputs)
         self.val_loss.update(output.loss_sum, output.weight)
-        self.val_metrics.update(self.task.predictions(output.outputs), output.target)
+        self.val_metrics.update(predictions, output.target)
+        return {"predictions": predictions, "target": output.target}
 
     def _evaluated(self, batch: Any) -> StepOutput:
         if not isinstance(batch, EvaluationBatch):
@@ -242,9 +252,9 @@ class TrainModule(L.LightningModule):
         """Logs the validation loss and metrics, computed over all processes."""
         self._log_evaluation("val")
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """As ``validation_step``."""
-        self.validation_step(batch, batch_idx, dataloader_idx)
+        return self.validation_step(batch, batch_idx, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test loss and metrics."""

@@ -21,7 +21,7 @@ class CheckResult:
         notes: What is only worth knowing.
         environment: Versions and what works here.
         data: Facts about the data; None for loaders of the user's own.
-        plan: Learning rate, what is watched, batches; None for a classical model or a LightningModule of the user's own.
+        plan: Learning rate, what is watched, batches; None for a classical model, or the user's LightningModule.
         trial: What learning one batch showed; likewise.
         speed: Of loader and net, in samples a second; likewise.
         seconds: That it all took.
