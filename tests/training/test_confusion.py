@@ -30,7 +30,7 @@ def test_cells_hold_counts_and_shares_of_the_true_class() -> None:
     ]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["no", "yes"]
     assert figure.texts[-1].get_text() == "8 of 9 right (88.9%)\nmost confused  no → yes: 1"
-    assert np.allclose(axes.images[0].get_array(), np.sqrt([[0.75, 0.25], [0, 1]]))
+    assert np.allclose(np.asarray(axes.images[0].get_array()), np.sqrt(np.array([[0.75, 0.25], [0.0, 1.0]])))
 
 
 def test_a_class_without_samples() -> None:
