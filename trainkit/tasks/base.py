@@ -51,12 +51,13 @@ class Task(nn.Module, abc.ABC):
     mode: Literal["min", "max"]
 
     @abc.abstractmethod
-    def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
+    def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
         """Loss summed over the batch, and the weight to divide it by.
 
         Args:
             outputs: The net's outputs [B, ...].
             target: Targets [B, ...].
+            weight: Row weights, float [B], ≥ 0: each sample's loss counts so many times; None counts each once.
 
         Returns:
             A scalar with gradient, and the weight (number of samples, or their summed weights).

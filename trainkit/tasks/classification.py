@@ -80,20 +80,27 @@ class Classification(Task):
     def _single(self, outputs: Tensor) -> bool:
         return self.num_classes == 2 and (outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1))
 
-    def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Cross-entropy summed over samples, weighted by class; the weight is the samples' summed class weights.
+    def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
+        """Cross-entropy summed over samples, weighted by class and row; the weight is the sum of these weights.
 
         Args:
             outputs: Logits [B, K], or [B] or [B, 1] for two classes.
             target: int64 class indices [B].
+            weight: Row weights, float [B], which multiply the class weights; None counts each row once.
         """
-        weight = float(target.numel()) if self.class_weights is None else self.class_weights[target].sum()
         smoothing = self.label_smoothing if self.training else 0.0
         if self._single(outputs):
             logits = outputs.reshape(len(outputs))
             outputs = torch.stack([torch.zeros_like(logits), logits], dim=1)
+        if weight is not None:
+            losses = functional.cross_entropy(
+                outputs, target, self.class_weights, reduction="none", label_smoothing=smoothing
+            )
+            by_class = 1.0 if self.class_weights is None else self.class_weights[target]
+            return (losses * weight).sum(), (weight * by_class).sum()
+        total = float(target.numel()) if self.class_weights is None else self.class_weights[target].sum()
         loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
-        return loss, weight
+        return loss, total
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Probabilities float64 [B, K]."""

@@ -36,16 +36,20 @@ class Regression(Task):
         self.register_buffer("target_mean", torch.tensor(target_mean, dtype=torch.float64))
         self.register_buffer("target_scale", torch.tensor(target_scale, dtype=torch.float64))
 
-    def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
+    def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
         """Squared error of the standardised target summed over samples, and the number of samples.
 
         Args:
             outputs: float [B] or [B, 1], standardised.
             target: float [B], in the target's own unit.
+            weight: Row weights, float [B]: the sum is weighted by them, and their sum is given instead of the number.
         """
         dtype = torch.promote_types(outputs.dtype, torch.float32)  # the difference of near numbers in bf16 is noise
         scaled = ((target - self.target_mean) / self.target_scale).to(dtype)
-        return (outputs.to(dtype).reshape(scaled.shape) - scaled).square().sum(), float(target.numel())
+        losses = (outputs.to(dtype).reshape(scaled.shape) - scaled).square()
+        if weight is not None:
+            return (losses * weight.reshape(losses.shape)).sum(), weight.sum()
+        return losses.sum(), float(target.numel())
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Values float64 [B] in the target's own unit."""
