@@ -80,7 +80,9 @@ def build_callbacks(parts: Parts) -> list[L.Callback]:
     for name, node in (parts.config.get("callbacks") or {}).items():
         if node is not None:
             where = f"callbacks.{name}"
-            callbacks.append(build(_filled(node, {"monitor": monitor, "mode": mode}, where), where, L.Callback))
+            own = None if OmegaConf.is_missing(node, "monitor") else node.get("monitor")
+            values = {"monitor": monitor, "mode": parts.task.mode_of(own) if own and own != monitor else mode}
+            callbacks.append(build(_filled(node, values, where), where, L.Callback))
     callbacks += parts.live.callbacks
     check_callbacks(parts, callbacks)
     return callbacks
