@@ -10,7 +10,9 @@ from omegaconf import OmegaConf
 from trainkit.config.targets import judge_config, resolve_judged, resolve_target, targets_of
 from trainkit.errors import ConfigError
 
-NOT_ALLOWED = "  expected a net, optimizer, schedule, data set, data module, callback, logger, metric or estimator class"
+NOT_ALLOWED = (
+    "  expected a net, optimizer, schedule, data set, data module, callback, logger, metric or estimator class"
+)
 
 
 @pytest.fixture
@@ -131,7 +133,8 @@ def test_a_strange_package_is_refused_before_it_is_imported(package: str) -> Non
     assert str(caught.value) == (
         "'userpkg.Net' is not code that trainkit runs unasked\n"
         "  where    model._target_\n"
-        "  expected a class of trainkit, torch, torchvision, torchmetrics, lightning, sklearn, or of a package you trust\n"
+        "  expected a class of trainkit, torch, torchvision, torchmetrics, lightning, sklearn, "
+        "or of a package you trust\n"
         "  hint     if you trust it: trust=['userpkg'], on the command line --trust userpkg"
     )
 

@@ -34,7 +34,7 @@ SIZES = frozenset(
 """Arguments of a model or task that may be ``???``: keys of ``DataSpec.sizes()``, filled once the data is set up."""
 
 FILLED: dict[str, frozenset[str]] = {
-    "model": SIZES | {"spec"},
+    "model": SIZES | {"spec", "target_kind"},
     "task": SIZES | {"spec", "class_counts", "target_mean", "target_scale"},
     "callbacks": frozenset({"monitor", "mode", "dirpath"}),
     "logger": frozenset({"save_dir", "resume_step"}),

@@ -29,13 +29,15 @@ KINDS = (
 )
 """Module and name of the bases of which a class must be one."""
 
-LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits", "multi_margin_loss", "soft_margin_loss") + (
+LOSSES = (
+    *("cross_entropy", "binary_cross_entropy_with_logits", "multi_margin_loss", "soft_margin_loss"),
     *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"),
 )
 """Functions of ``torch.nn.functional`` that serve as a loss."""
 
 FACTORIES = (
     *("trainkit.models.auto", "trainkit.tasks.auto", "trainkit.optim.constant", "trainkit.optim.cosine"),
+    *(f"trainkit.models.classical.{name}" for name in ("random_forest", "knn", "hist_gradient_boosting")),
     *(f"torch.nn.functional.{name}" for name in LOSSES),
 )
 """Functions that a foreign run directory may name."""

@@ -137,7 +137,7 @@ def fill(config: DictConfig, data: DataModule) -> None:
     Raises:
         ConfigError: A ``???`` that the data says nothing of.
     """
-    values: dict[str, Any] = data.spec.sizes()
+    values: dict[str, Any] = {"target_kind": data.spec.target_kind, **data.spec.sizes()}
     target = data.targets("train")
     if data.spec.target_kind == "class":
         values["class_counts"] = np.bincount(target, minlength=data.spec.num_classes).tolist()

@@ -98,7 +98,9 @@ def check_metrics(metrics: MetricCollection, own: Collection[str], predictions: 
                 expected=f"a metric of predictions {list(predictions.shape)} and targets {list(target.shape)}",
             ) from error
         if not isinstance(value, Tensor) or value.numel() != 1:
-            found = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            found = (
+                f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            )
             raise ConfigError(f"{kind} gives {found}", where=f"{WHERE}.{name}", expected="one number")
 
 
