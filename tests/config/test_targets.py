@@ -95,6 +95,12 @@ def test_a_module_with_a_syntax_error_is_reported(package: str) -> None:
         "lightning.pytorch.loggers.TensorBoardLogger",
         "trainkit.models.MLP",
         "trainkit.optim.cosine",
+        "trainkit.models.classical.random_forest",
+        "torch.nn.CrossEntropyLoss",
+        "torch.nn.functional.huber_loss",
+        "torchmetrics.classification.MulticlassF1Score",
+        "torchmetrics.F1Score",
+        "torchmetrics.regression.PearsonCorrCoef",
     ],
 )
 def test_allowed_kinds(name: str) -> None:
@@ -113,6 +119,10 @@ def test_allowed_kinds(name: str) -> None:
         ("torch.nn.Module.load_state_dict", "torch.nn.modules.module.Module.load_state_dict"),
         ("torch.Tensor", "torch.Tensor"),
         ("trainkit.errors.did_you_mean", "trainkit.errors.did_you_mean"),
+        ("trainkit.models.classical.inspect.getsource", "inspect.getsource"),
+        ("torchmetrics.MetricCollection", "torchmetrics.collections.MetricCollection"),
+        ("torchmetrics.text.Perplexity", "torchmetrics.text.perplexity.Perplexity"),
+        ("torchmetrics.utilities.data.dim_zero_cat", "torchmetrics.utilities.data.dim_zero_cat"),
     ],
 )
 def test_the_object_decides_not_the_name(name: str, found: str) -> None:
