@@ -47,6 +47,23 @@ def test_auto_chooses_by_the_data_and_says_why(data: str, model: str, task: str,
     assert parts.config.model._target_ == f"trainkit.models.{model}"
 
 
+def test_what_is_the_users_passes_through_the_automatic_task() -> None:
+    own = ["+task.criterion._target_=torch.nn.SmoothL1Loss", "+task.criterion.beta=0.5"]
+    task = built("data=diabetes", "model=mlp", *own, "+task.metrics.r._target_=torchmetrics.PearsonCorrCoef").task
+    assert isinstance(task, tk.Regression) and list(task.own_metrics) == ["r"]
+    assert (task.criterion.beta, task.criterion.reduction) == (0.5, "none")  # type: ignore[union-attr]
+
+
+def test_a_nested_node_that_cannot_be_built_is_named() -> None:
+    own = ["+task.metrics.f1._target_=torchmetrics.classification.BinaryF1Score", "+task.metrics.f1.thresold=0.5"]
+    with pytest.raises(tk.ConfigError) as caught:
+        built("data=wine", "model=mlp", *own)
+    assert str(caught.value) == (
+        "torchmetrics.classification.BinaryF1Score cannot be built: Unexpected keyword arguments: `thresold`\n"
+        "  where    task.metrics.f1"
+    )
+
+
 def test_spec_serves_other_names_and_nested_nodes() -> None:
     layers = [
         {"_target_": "torch.nn.Linear", "in_features": "???", "out_features": "${spec:num_classes}"},
