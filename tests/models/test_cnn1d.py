@@ -87,6 +87,6 @@ def test_it_tells_a_rise_from_a_fall_wherever_it_is() -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.9)
     for _ in range(30):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(net(noise[:128]), classes[:128]).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(net(noise[:128]), classes[:128]))
         optimizer.step()
     assert float((net.eval()(noise[128:]).argmax(dim=1) == classes[128:]).float().mean()) > 0.95

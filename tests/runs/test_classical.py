@@ -139,6 +139,22 @@ def test_a_damaged_estimator_is_named(content: bytes, logistic: RunDirectory) ->
             "trainkit.models.classical.random_forest cannot be built: RandomForestRegressor.__init__() got an "
             "unexpected keyword argument 'class_weight'",
         ),
+        *(
+            (
+                ["model=logistic", "data=wine", "task=classification", option],
+                f"{key} has no effect on LogisticRegression",
+            )
+            for key, option in (
+                ("task.class_weights", "task.class_weights=balanced"),
+                ("task.label_smoothing", "task.label_smoothing=0.1"),
+                ("task.criterion", "+task.criterion._target_=torch.nn.CrossEntropyLoss"),
+                ("task.metrics", "+task.metrics.mean._target_=torchmetrics.MeanMetric"),
+            )
+        ),
+        (
+            ["model=linear", "data=diabetes", "task=regression", "task.loss=huber"],
+            "task.loss has no effect on Ridge",
+        ),
         (
             ["model=knn", "+model.n_neighbour=3", "data=wine"],
             "model.n_neighbour: knn takes no argument 'n_neighbour'",

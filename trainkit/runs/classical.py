@@ -24,6 +24,7 @@ from trainkit.runs.parts import Parts
 from trainkit.runs.predictors import flat_matrix
 from trainkit.runs.train import TrainOutcome, peak_memory
 from trainkit.runs.weights import save_weights
+from trainkit.tasks import Task
 
 TRIAL_ROWS = 200
 
@@ -41,7 +42,8 @@ def check_classical(parts: Parts) -> None:
 
     Raises:
         ConfigError: A regressor for classes, a classifier for numbers, one without probabilities, one that takes no row
-            weights where the data has some, settings it does not take, or one that holds types which are not loaded.
+            weights where the data has some, settings it does not take, settings of the task that only nets follow, or
+            an estimator that holds types which are not loaded.
         DataError: The data is a Dataset of the user's own.
     """
     estimator, data = parts.estimator, parts.data
@@ -55,6 +57,7 @@ def check_classical(parts: Parts) -> None:
         raise ConfigError(f"{name} does not fit a target of {target}", where="model", hint=f"use model={choice}")
     if is_class and not hasattr(estimator, "predict_proba"):
         raise ConfigError(f"{name} gives no probabilities", where="model", expected="a classifier with predict_proba")
+    _refuse_task_settings(parts.task, name)
     if _weights(parts) is not None and not has_fit_parameter(estimator, "sample_weight"):
         raise ConfigError(f"{name} takes no row weights", where="model", hint="use model=random_forest, or no weights")
     try:
@@ -64,6 +67,17 @@ def check_classical(parts: Parts) -> None:
     if foreign:
         what = f"{name} cannot be saved without pickle here: it holds {', '.join(foreign)}"
         raise ConfigError(what, where="model", expected="an estimator made of scikit-learn's estimators and arrays")
+
+
+def _refuse_task_settings(task: Task, name: str) -> None:
+    """Raises ConfigError for a loss or metrics of the task's, which an estimator would not follow."""
+    found = {key: getattr(task, key, None) is not None for key in ("criterion", "class_weights")}
+    found |= {"label_smoothing": bool(getattr(task, "label_smoothing", 0)), "metrics": bool(task.own_metrics)}
+    found |= {"loss": getattr(task, "loss_kind", "squared") != "squared"}
+    for key, is_set in found.items():
+        if is_set:
+            hint = "+model.class_weight=balanced, if it takes that" if key == "class_weights" else "leave it out"
+            raise ConfigError(f"task.{key} has no effect on {name}", where=f"task.{key}", hint=hint)
 
 
 def train_classical(parts: Parts, run: RunDirectory) -> TrainOutcome:

@@ -68,7 +68,7 @@ class Classification(Task):
         self.register_buffer("class_weights", self._weights(class_weights, class_counts))
         refuse_beside(criterion, class_weights=class_weights, label_smoothing=label_smoothing or None)
         self.criterion = per_sample(criterion)
-        self.own_metrics = named_metrics(metrics, taken=self.metrics())
+        self.own_metrics = named_metrics(metrics, builtin=self.metrics())
 
     def _weights(
         self, weights: Sequence[float] | Literal["balanced"] | None, counts: Sequence[int] | None

@@ -22,12 +22,12 @@ class _PositiveColumn(MetricInputTransformer):
         return pred[:, 1]
 
 
-def named_metrics(metrics: Mapping[str, Metric] | None, taken: Collection[str]) -> dict[str, Metric]:
+def named_metrics(metrics: Mapping[str, Metric] | None, builtin: MetricCollection) -> dict[str, Metric]:
     """The user's metrics by name, once they are known to be metrics.
 
     Args:
         metrics: As the user gave them.
-        taken: Names that the task logs itself.
+        builtin: The task's own, whose names are taken.
 
     Raises:
         ConfigError: There is something else than named metrics, or a name is taken or is no word.
@@ -39,7 +39,7 @@ def named_metrics(metrics: Mapping[str, Metric] | None, taken: Collection[str]) 
         raise ConfigError(found, where=WHERE, expected="a mapping of names to torchmetrics metrics")
     for name, metric in metrics.items():
         where = f"{WHERE}.{name}"
-        if name in ("loss", *taken):
+        if name in ("loss", *builtin):
             what = f"'{name}' is what the task itself logs"
             raise ConfigError(what, where=where, expected="another name", hint=f"{WHERE}.my_{name}")
         if not (isinstance(name, str) and name.isidentifier()):
@@ -61,13 +61,17 @@ def with_own(builtin: MetricCollection, own: Mapping[str, Metric], is_binary: bo
     """
     if not own:
         return builtin
-    fresh = {name: metric.clone() for name, metric in own.items()}
+    metrics: dict[str, Metric | MetricCollection] = {str(name): metric for name, metric in builtin.items()}
     for name, metric in own.items():
-        metric_kind = [base.__name__ for base in type(metric).__mro__ if base.__module__.startswith("torchmetrics.")]
-        if is_binary and any(kind.startswith("Binary") for kind in metric_kind):
-            fresh[name] = _PositiveColumn(fresh[name])
+        metrics[name] = _PositiveColumn(metric.clone()) if is_binary and _is_binary(metric) else metric.clone()
     # Grouped by torchmetrics, metrics whose states happen to agree after one batch would share them from then on.
-    return MetricCollection(dict(builtin.items()) | fresh, compute_groups=False)
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def _is_binary(metric: Metric) -> bool:
+    """Whether it is one of torchmetrics' binary metrics, or a subclass."""
+    kinds = [base for base in type(metric).__mro__ if base.__module__.startswith("torchmetrics.")]
+    return any(kind.__name__.startswith("Binary") for kind in kinds)
 
 
 def check_metrics(metrics: MetricCollection, own: Collection[str], predictions: Tensor, target: Tensor) -> None:

@@ -70,7 +70,7 @@ class Regression(Task):
         refuse_beside(criterion, loss=None if loss == "squared" else loss)
         self.loss_kind, self.huber_delta, self.criterion = loss, huber_delta, per_sample(criterion)
         self.monitor = "rmse" if loss == "squared" else "mae"
-        self.own_metrics = named_metrics(metrics, taken=self.metrics())
+        self.own_metrics = named_metrics(metrics, builtin=self.metrics())
 
     def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
         """Error of the standardised target summed over samples, and the number of samples.
