@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trainkit.config.targets import judge_config, resolve_judged, resolve_target, targets_of
+from trainkit.config.targets import FACTORIES, judge_config, resolve_judged, resolve_target, targets_of
 from trainkit.errors import ConfigError
 
 NOT_ALLOWED = (
@@ -104,6 +104,11 @@ def test_a_module_with_a_syntax_error_is_reported(package: str) -> None:
     ],
 )
 def test_allowed_kinds(name: str) -> None:
+    assert resolve_judged(name) is resolve_target(name)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_functions_of_the_list(name: str) -> None:
     assert resolve_judged(name) is resolve_target(name)
 
 

@@ -18,6 +18,7 @@ F1 = [
     "+task.metrics.f1._target_=torchmetrics.classification.MulticlassF1Score",
     *("+task.metrics.f1.num_classes=???", "+task.metrics.f1.average=macro"),
 ]
+MEAN = ["+task.metrics.mean._target_=torchmetrics.MeanMetric"]
 HINGE = [
     "+task.metrics.hinge._target_=torchmetrics.classification.MulticlassHingeLoss",
     "+task.metrics.hinge.num_classes='${spec:num_classes}'",
@@ -126,6 +127,7 @@ def test_every_process_needs_a_row_of_the_validation() -> None:
         ([*F1, "callbacks.early_stopping.monitor=val/f1", "trainer.monitor=val/loss"], "val/f1", "max"),
         ([*HINGE, "trainer.monitor=val/hinge"], "val/hinge", "min"),
         (["trainer.mode=min"], "val/accuracy", "min"),
+        ([*MEAN, "callbacks.early_stopping.monitor=val/mean", "callbacks.early_stopping.mode=min"], "val/mean", "min"),
     ],
 )
 def test_early_stopping_goes_the_way_of_what_it_watches(overrides: list[str], monitor: str, mode: str) -> None:
@@ -150,6 +152,11 @@ def test_the_dry_batch_tries_what_is_the_users(overrides: list[str], text: str) 
     with pytest.raises(tk.ConfigError) as caught:
         dry_batch(built(*overrides), CPU)
     assert caught.value.what.startswith(text)
+
+
+def test_a_metric_that_does_not_say_which_way_is_better_needs_a_mode() -> None:
+    with pytest.raises(tk.ConfigError, match="MeanMetric does not say whether higher is better"):
+        build_callbacks(built("callbacks=early_stopping", *MEAN, "callbacks.early_stopping.monitor=val/mean"))
 
 
 def test_the_dry_batch_of_a_criterion_has_no_chance_to_compare_with() -> None:

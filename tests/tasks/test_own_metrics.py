@@ -125,7 +125,8 @@ def test_a_metric_that_does_not_say_which_way_is_better() -> None:
     with pytest.raises(ConfigError) as error:
         Classification(3, metrics={"hits": Hits()}).mode_of("val/hits")
     assert str(error.value) == (
-        "Hits does not say whether higher is better\n  where    task.metrics.hits\n  hint     trainer.mode=max, or min"
+        "Hits does not say whether higher is better\n  where    task.metrics.hits\n"
+        "  hint     trainer.mode=max or min; for a callback, its mode"
     )
 
 

@@ -81,7 +81,8 @@ def build_callbacks(parts: Parts) -> list[L.Callback]:
         if node is not None:
             where = f"callbacks.{name}"
             own = None if OmegaConf.is_missing(node, "monitor") else node.get("monitor")
-            values = {"monitor": monitor, "mode": parts.task.mode_of(own) if own and own != monitor else mode}
+            is_another = own not in (None, monitor) and OmegaConf.is_missing(node, "mode")
+            values = {"monitor": monitor, "mode": parts.task.mode_of(str(own)) if is_another else mode}
             callbacks.append(build(_filled(node, values, where), where, L.Callback))
     callbacks += parts.live.callbacks
     check_callbacks(parts, callbacks)

@@ -116,5 +116,5 @@ def direction(name: str, metric: Metric) -> Literal["min", "max"]:
     """
     if metric.higher_is_better is None:
         what = f"{type(metric).__name__} does not say whether higher is better"
-        raise ConfigError(what, where=f"{WHERE}.{name}", hint="trainer.mode=max, or min")
+        raise ConfigError(what, where=f"{WHERE}.{name}", hint="trainer.mode=max or min; for a callback, its mode")
     return "max" if metric.higher_is_better else "min"
