@@ -13,8 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
+from trainkit.config.shipped import groups
+
 Cli = Callable[..., Any]
 Case = tuple[str, str]
+MODELS = ", ".join(groups()["model"])
 
 MODULE = """
 import lightning as L
@@ -130,7 +133,7 @@ CASES: list[Case] = [
              "  hint     did you mean 'fit'?\n"),
     ("fit modle=mlp", "unknown key 'modle'\n  where    modle=mlp\n  hint     did you mean 'model'?\n"),
     ("fit model=mpl", "group 'model' has no 'mpl'\n  where    model=mpl\n"
-                      "  expected one of auto, cnn, custom, linear, logistic, mlp\n"
+                      f"  expected one of {MODELS}\n"
                       "  hint     did you mean 'mlp'?\n"),
     ("fit sede=1", "unknown key 'sede'\n  where    sede=1\n  hint     did you mean 'seed'?\n"),
     ("fit trainer.max_epoch=3", "unknown key 'trainer.max_epoch'\n  where    trainer.max_epoch=3\n"

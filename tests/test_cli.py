@@ -12,10 +12,12 @@ import pytest
 import trainkit
 from trainkit import cli as command_line
 from trainkit.cli import COMMANDS, load
+from trainkit.config.shipped import groups
 from trainkit.errors import RunError
 
 KNOWN = "one of fit, check, evaluate, predict"
 Cli = Callable[..., Any]
+MODELS = ", ".join(groups()["model"])
 MEASURED = """
 import sys, time
 start = time.perf_counter()
@@ -78,7 +80,7 @@ def test_help_lists_the_commands_and_fit_lists_its_groups(cli: Cli) -> None:
     assert all(f"  {name} " in cli("--help").stdout for name in COMMANDS)
     shown = cli("fit", "-h").stdout
     assert shown.startswith("usage: trainkit fit [group=choice …] [key=value …] [options]\n")
-    assert "  model       auto | cnn | custom | linear | logistic | mlp\n" in shown
+    assert f"  model       {' | '.join(groups()['model'])}\n" in shown
     assert cli("--version") == (0, f"trainkit {trainkit.__version__}\n", "")
 
 
@@ -94,7 +96,7 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
         (["fit", "sede=1"], "unknown key 'sede'\n  where    sede=1\n  hint     did you mean 'seed'?\n"),
         (["fit", "--cfg", "job", "seed=x"], "seed cannot be 'x'\n  where    seed=x\n  expected an integer\n"),
         (["fit", "-m", "model=mlp,cnnn"], "group 'model' has no 'cnnn'\n  where    model=mlp,cnnn\n"
-                                          "  expected one of auto, cnn, custom, linear, logistic, mlp\n"
+                                          f"  expected one of {MODELS}\n"
                                           "  hint     did you mean 'cnn'?\n"),
         (["fit", "--config-name", "nothing"], "no config 'nothing'\n"),
         (["fit", "--resolve"], "The --resolve flag can only be used in conjunction with --cfg or --help\n"),

@@ -49,6 +49,18 @@ def test_sizes_of_images() -> None:
     }
 
 
+def test_sizes_of_signals() -> None:
+    assert DataSpec("signal", (2, 500), "class", ("a", "b", "c")).sizes() == {
+        "num_outputs": 3,
+        "out_features": 3,
+        "num_classes": 3,
+        "in_channels": 2,
+        "sequence_length": 500,
+        "in_features": 1000,
+        "input_shape": [2, 500],
+    }
+
+
 def test_sizes_where_a_number_is_predicted_and_where_the_shape_is_not_known() -> None:
     assert DataSpec("vector", (5,), "number").sizes() == {
         "num_outputs": 1,

@@ -33,7 +33,8 @@ def test_a_good_config_comes_back_typed_with_defaults_and_is_not_changed(config:
 def test_sizes_are_those_of_a_data_spec() -> None:
     image = DataSpec("image", (1, 8, 8), "class", ("a", "b"))
     table = DataSpec("table", (4,), "number")
-    assert image.sizes().keys() | table.sizes().keys() == SIZES
+    signal = DataSpec("signal", (2, 40), "number")
+    assert image.sizes().keys() | table.sizes().keys() | signal.sizes().keys() == SIZES
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,16 @@ def test_nested_targets_are_bound_in_mappings_and_lists(config: Make) -> None:
     text = "Wide takes no argument 'widht'\n  expected one of num_classes, width\n  hint     did you mean 'width'?"
     pair = {"_target_": "standins.pair", "first": [{"deep": wrong}], "second": None}
     assert _mistake(config(model=pair)) == f"model.first[0].deep.widht: {text}"
+
+
+def test_a_criterion_that_is_a_function_is_handed_over_and_not_called(config: Make) -> None:
+    task = {"_target_": "trainkit.tasks.Regression", "criterion": {"_target_": "torch.nn.functional.huber_loss"}}
+    assert _mistake(config(task=task)) == (
+        "task.criterion: the function huber_loss would be called while the task is built\n  where    task.criterion\n"
+        "  hint     +task.criterion._partial_=true hands it over"
+    )
+    task["criterion"]["_partial_"] = True  # type: ignore[index]
+    check_config(config(task=task))
 
 
 def test_a_section_without_a_target(config: Make) -> None:

@@ -15,8 +15,10 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
 from trainkit.config.compose import check_sweep, compose, friendly, group_choices
+from trainkit.config.shipped import groups
 from trainkit.errors import ConfigError
 
+MODELS = ", ".join(groups()["model"])
 ROOT = (
     "one of seed, run, trainer, checkpoint, launch, evaluation, "
     "data, model, task, optimizer, scheduler, callbacks, logger"
@@ -53,7 +55,7 @@ def test_overrides_and_group_choices() -> None:
         (["trainer={max_epoch:3}"], "unknown key 'trainer.max_epoch'\n  where    trainer={max_epoch:3}\n"
                                     "  hint     did you mean 'trainer.max_epochs'?"),
         (["model=mpl"], "group 'model' has no 'mpl'\n  where    model=mpl\n"
-                        "  expected one of auto, cnn, custom, linear, logistic, mlp\n  hint     did you mean 'mlp'?"),
+                        f"  expected one of {MODELS}\n  hint     did you mean 'mlp'?"),
         (["modle=mlp"], "unknown key 'modle'\n  where    modle=mlp\n  hint     did you mean 'model'?"),
         (["model=mlp", "model.hiden=3"], "unknown key 'model.hiden'\n  where    model.hiden=3\n"
                                          "  hint     did you mean 'model.hidden'?"),
@@ -128,7 +130,7 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
         ("trainer/mine.yaml", "max_epochs: lots\n", "trainer=mine",
          "trainer.max_epochs cannot be 'lots'\n  where    trainer/mine.yaml\n  expected an integer or null"),
         ("experiment/mine.yaml", "# @package _global_\ndefaults:\n  - override /model: mpl\n", "experiment=mine",
-         "group 'model' has no 'mpl'\n  where    fit.yaml\n  expected one of auto, cnn, custom, linear, logistic, mlp\n"
+         f"group 'model' has no 'mpl'\n  where    fit.yaml\n  expected one of {MODELS}\n"
          "  hint     did you mean 'mlp'?"),
     ],
 )  # fmt: skip

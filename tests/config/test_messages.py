@@ -11,7 +11,9 @@ from trainkit.config.schema import schema
 @pytest.fixture
 def reference() -> DictConfig:
     typed = OmegaConf.create(schema())
-    typed.merge_with({"model": {"_target_": "trainkit.models.auto"}, "optimizer": {"lr": 0.1}})
+    typed.merge_with(
+        {"model": {"_target_": "trainkit.models.auto"}, "optimizer": {"lr": 0.1}, "task": {"criterion": None}}
+    )
     return typed
 
 
@@ -24,6 +26,7 @@ def reference() -> DictConfig:
         ("trainer.max_epoch", "did you mean 'trainer.max_epochs'?"),
         ("trianer.max_epochs", "did you mean 'trainer.max_epochs'?"),
         ("model.hidden", "model=mlp has it"),
+        ("task.criterion._target_", "what is null is filled with a plus: +task.criterion._target_=…"),
         ("model.mine", "an argument of your own class is added with a plus: +model.mine=…"),
         ("trainer.mine", None),
     ],

@@ -4,7 +4,10 @@ from trainkit.config.shipped import contents, groups
 
 
 def test_groups_and_their_choices() -> None:
-    assert groups()["model"] == ["auto", "cnn", "custom", "linear", "logistic", "mlp"]
+    assert groups()["model"] == [
+        *("auto", "cnn", "cnn1d", "custom", "hist_gradient_boosting", "knn", "linear", "logistic", "mlp"),
+        "random_forest",
+    ]
     assert groups()["optimizer"] == ["adamw", "sgd"]
     assert "_common" not in groups()["data"]
 

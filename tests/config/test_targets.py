@@ -7,10 +7,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trainkit.config.targets import judge_config, resolve_judged, resolve_target, targets_of
+from trainkit.config.targets import FACTORIES, judge_config, resolve_judged, resolve_target, targets_of
 from trainkit.errors import ConfigError
 
-NOT_ALLOWED = "  expected a net, optimizer, schedule, data set, data module, callback, logger or estimator class"
+NOT_ALLOWED = (
+    "  expected a net, optimizer, schedule, data set, data module, callback, logger, metric or estimator class"
+)
 
 
 @pytest.fixture
@@ -93,9 +95,20 @@ def test_a_module_with_a_syntax_error_is_reported(package: str) -> None:
         "lightning.pytorch.loggers.TensorBoardLogger",
         "trainkit.models.MLP",
         "trainkit.optim.cosine",
+        "trainkit.models.classical.random_forest",
+        "torch.nn.CrossEntropyLoss",
+        "torch.nn.functional.huber_loss",
+        "torchmetrics.classification.MulticlassF1Score",
+        "torchmetrics.F1Score",
+        "torchmetrics.regression.PearsonCorrCoef",
     ],
 )
 def test_allowed_kinds(name: str) -> None:
+    assert resolve_judged(name) is resolve_target(name)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_functions_of_the_list(name: str) -> None:
     assert resolve_judged(name) is resolve_target(name)
 
 
@@ -111,6 +124,10 @@ def test_allowed_kinds(name: str) -> None:
         ("torch.nn.Module.load_state_dict", "torch.nn.modules.module.Module.load_state_dict"),
         ("torch.Tensor", "torch.Tensor"),
         ("trainkit.errors.did_you_mean", "trainkit.errors.did_you_mean"),
+        ("trainkit.models.classical.inspect.getsource", "inspect.getsource"),
+        ("torchmetrics.MetricCollection", "torchmetrics.collections.MetricCollection"),
+        ("torchmetrics.text.Perplexity", "torchmetrics.text.perplexity.Perplexity"),
+        ("torchmetrics.utilities.data.dim_zero_cat", "torchmetrics.utilities.data.dim_zero_cat"),
     ],
 )
 def test_the_object_decides_not_the_name(name: str, found: str) -> None:
@@ -131,7 +148,8 @@ def test_a_strange_package_is_refused_before_it_is_imported(package: str) -> Non
     assert str(caught.value) == (
         "'userpkg.Net' is not code that trainkit runs unasked\n"
         "  where    model._target_\n"
-        "  expected a class of trainkit, torch, torchvision, lightning, sklearn, or of a package you trust\n"
+        "  expected a class of trainkit, torch, torchvision, torchmetrics, lightning, sklearn, "
+        "or of a package you trust\n"
         "  hint     if you trust it: trust=['userpkg'], on the command line --trust userpkg"
     )
 

@@ -17,6 +17,8 @@ from trainkit.types import DataSpec, InputKind
         ("image", (3, 5, 100), ("mlp", "tiny images")),
         ("table", (20,), ("mlp", "table")),
         ("vector", (30,), ("mlp", "vectors")),
+        ("signal", (2, 500), ("cnn1d", "signals")),
+        ("signal", (1, 3), ("cnn1d", "signals")),
         ("other", (4, 7), ("mlp", "flat inputs")),
         ("other", (), ("mlp", "flat inputs")),
     ],

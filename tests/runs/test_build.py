@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch.utils.data import TensorDataset
 
 import trainkit as tk
 from trainkit.config.copying import copied
+from trainkit.data import DatasetData
+from trainkit.models import CNN1d
 from trainkit.runs.build import build, build_parts, seed_everything
 from trainkit.runs.parts import LiveObjects
 
@@ -45,6 +49,35 @@ def test_auto_chooses_by_the_data_and_says_why(data: str, model: str, task: str,
     assert (type(parts.network.net).__name__, type(parts.task).__name__) == (model, task)
     assert parts.notes == {"model": why, "task": "auto"}
     assert parts.config.model._target_ == f"trainkit.models.{model}"
+
+
+def test_signals_get_the_net_for_signals() -> None:
+    data = DatasetData(TensorDataset(torch.randn(60, 2, 50), torch.arange(60) % 3))
+    data.setup()
+    data.spec = replace(data.spec, input_kind="signal")
+    parts = built("data=dataset", live=LiveObjects(data=data))
+    assert isinstance(parts.network.net, CNN1d) and parts.notes["model"] == "cnn1d (auto: signals)"
+    model = parts.config.model
+    assert (model.in_channels, model.sequence_length, model.num_outputs) == (2, 50, 3)
+    inputs, _ = data.source.fetch(data.rows("train")[:4], 0)
+    assert parts.network(inputs).shape == (4, 3)
+
+
+def test_what_is_the_users_passes_through_the_automatic_task() -> None:
+    own = ["+task.criterion._target_=torch.nn.SmoothL1Loss", "+task.criterion.beta=0.5"]
+    task = built("data=diabetes", "model=mlp", *own, "+task.metrics.r._target_=torchmetrics.PearsonCorrCoef").task
+    assert isinstance(task, tk.Regression) and list(task.own_metrics) == ["r"]
+    assert (task.criterion.beta, task.criterion.reduction) == (0.5, "none")  # type: ignore[union-attr]
+
+
+def test_a_nested_node_that_cannot_be_built_is_named() -> None:
+    own = ["+task.metrics.f1._target_=torchmetrics.classification.BinaryF1Score", "+task.metrics.f1.thresold=0.5"]
+    with pytest.raises(tk.ConfigError) as caught:
+        built("data=wine", "model=mlp", *own)
+    assert str(caught.value) == (
+        "torchmetrics.classification.BinaryF1Score cannot be built: Unexpected keyword arguments: `thresold`\n"
+        "  where    task.metrics.f1"
+    )
 
 
 def test_spec_serves_other_names_and_nested_nodes() -> None:

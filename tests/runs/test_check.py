@@ -10,8 +10,19 @@ import trainkit as tk
 from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, dry_batch, monitored
 from trainkit.runs.parts import LiveObjects
+from trainkit.runs.train import build_callbacks
 
 CPU = torch.device("cpu")
+
+F1 = [
+    "+task.metrics.f1._target_=torchmetrics.classification.MulticlassF1Score",
+    *("+task.metrics.f1.num_classes=???", "+task.metrics.f1.average=macro"),
+]
+MEAN = ["+task.metrics.mean._target_=torchmetrics.MeanMetric"]
+HINGE = [
+    "+task.metrics.hinge._target_=torchmetrics.classification.MulticlassHingeLoss",
+    "+task.metrics.hinge.num_classes='${spec:num_classes}'",
+]
 
 
 def built(*overrides: str, model: nn.Module | None = None) -> Any:
@@ -29,6 +40,10 @@ def built(*overrides: str, model: nn.Module | None = None) -> Any:
         (["data=diabetes", "trainer.monitor=val/r2"], "val/r2", "max"),
         (["data=breast_cancer"], "val/auroc", "max"),
         (["data.val_share=0"], None, "max"),
+        (["data=diabetes", "task=regression", "task.loss=huber"], "val/mae", "min"),
+        ([*F1, "trainer.monitor=val/f1"], "val/f1", "max"),
+        ([*F1, "trainer.monitor=val/f1", "trainer.mode=min"], "val/f1", "min"),
+        ([*HINGE, "trainer.monitor=val/hinge"], "val/hinge", "min"),
     ],
 )
 def test_what_is_monitored_and_which_way(overrides: list[str], name: str | None, mode: str) -> None:
@@ -101,3 +116,48 @@ def test_every_process_needs_a_row_of_the_validation() -> None:
     check_batches(built("trainer.devices=27"))
     with pytest.raises(tk.DataError, match="a validation part of 27 cannot be shared by 28 processes"):
         check_batches(built("trainer.devices=28"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "monitor", "mode"),
+    [
+        ([], "val/accuracy", "max"),
+        (["callbacks.early_stopping.monitor=val/loss"], "val/loss", "min"),
+        (["trainer.monitor=val/loss", "callbacks.early_stopping.monitor=val/accuracy"], "val/accuracy", "max"),
+        ([*F1, "callbacks.early_stopping.monitor=val/f1", "trainer.monitor=val/loss"], "val/f1", "max"),
+        ([*HINGE, "trainer.monitor=val/hinge"], "val/hinge", "min"),
+        (["trainer.mode=min"], "val/accuracy", "min"),
+        ([*MEAN, "callbacks.early_stopping.monitor=val/mean", "callbacks.early_stopping.mode=min"], "val/mean", "min"),
+    ],
+)
+def test_early_stopping_goes_the_way_of_what_it_watches(overrides: list[str], monitor: str, mode: str) -> None:
+    (callback,) = build_callbacks(built("callbacks=early_stopping", *overrides))
+    assert (callback.monitor, callback.mode) == (monitor, mode)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            ["+task.criterion._target_=torch.nn.BCELoss"],
+            "BCELoss does not take a batch: ValueError: Using a target size (torch.Size([32])) that is different",
+        ),
+        (
+            ["+task.metrics.f1._target_=torchmetrics.classification.BinaryF1Score"],
+            "BinaryF1Score does not take a batch: RuntimeError: Predictions and targets are expected to have the same",
+        ),
+    ],
+)
+def test_the_dry_batch_tries_what_is_the_users(overrides: list[str], text: str) -> None:
+    with pytest.raises(tk.ConfigError) as caught:
+        dry_batch(built(*overrides), CPU)
+    assert caught.value.what.startswith(text)
+
+
+def test_a_metric_that_does_not_say_which_way_is_better_needs_a_mode() -> None:
+    with pytest.raises(tk.ConfigError, match="MeanMetric does not say whether higher is better"):
+        build_callbacks(built("callbacks=early_stopping", *MEAN, "callbacks.early_stopping.monitor=val/mean"))
+
+
+def test_the_dry_batch_of_a_criterion_has_no_chance_to_compare_with() -> None:
+    assert dry_batch(built("+task.criterion._target_=torch.nn.CrossEntropyLoss"), CPU).chance is None

@@ -90,3 +90,39 @@ def test_without_validation_the_last_weights_are_used(cli: Cli, tmp_path: Any) -
     assert set(result["metrics"]) == {"test"} and not run.best.exists()
     state = torch.load(run.checkpoints / "step-8.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(state[f"model.{n}"], t) for n, t in load_file(run.weights).items() if n.startswith("net."))
+
+
+OWN = (
+    *("data=wine", "model=mlp", "trainer.max_steps=24", "checkpoint.every_n_steps=5", "evaluation.resamples=20"),
+    *("logger=none", "evaluation.baseline=false", "trainer.val_every_n_epochs=2"),
+    "+task.criterion._target_=torch.nn.MultiMarginLoss",
+    "+task.metrics.f1._target_=torchmetrics.classification.MulticlassF1Score",
+    *("+task.metrics.f1.num_classes=???", "+task.metrics.f1.average=macro", "trainer.monitor=val/f1"),
+)
+
+
+def test_a_run_with_a_loss_and_metrics_of_ones_own_resumes_to_the_bit(
+    cli: Cli, stop_at: Callable[..., None], assert_same_run: Callable[..., None], tmp_path: Any
+) -> None:
+    assert cli("fit", "run.dir=whole", *OWN).code == 0
+    stop_at(13)
+    assert cli("fit", "run.dir=cut", *OWN).code != 0
+    stop_at(None)
+    assert cli("fit", "run.dir=cut").code == 0
+    assert_same_run(RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "cut"))
+    rows = [row for row in read_metrics(tmp_path / "cut/metrics.csv") if row["name"] == "f1"]
+    assert [(row["split"], row["step"]) for row in rows] == [("val", "7"), ("val", "15"), ("val", "23")]
+    assert read_json(tmp_path / "cut/result.json")["objective"]["name"] == "val/f1"
+
+
+def test_smoothed_labels_are_trained_on_and_plain_ones_evaluated(cli: Cli, tmp_path: Any) -> None:
+    """A net that does not move: its training loss is smoothed, its validation loss is not."""
+    still = ("data=wine", "model=mlp", "model.dropout=0", "model.input_dropout=0", "optimizer.lr=1e-12")
+    short = ("trainer.max_epochs=1", "evaluation.resamples=20", "logger=none", "task=classification")
+    found = {}
+    for smoothing in (0.0, 0.5):
+        assert cli("fit", f"run.dir={smoothing}", *still, *short, f"task.label_smoothing={smoothing}").code == 0
+        rows = read_metrics(tmp_path / f"{smoothing}/metrics.csv")
+        found[smoothing] = {row["split"]: float(row["value"]) for row in rows if row["name"] == "loss"}
+    assert found[0.5]["val"] == pytest.approx(found[0.0]["val"], rel=1e-6)
+    assert abs(found[0.5]["train"] - found[0.0]["train"]) > 1e-3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch.nn import functional
 
 from trainkit.errors import ConfigError
 from trainkit.tasks import Regression
+from trainkit.tasks.regression import Loss
 
 MEAN, SCALE = 152.0, 77.0
 
@@ -143,3 +146,60 @@ def test_outputs_that_do_not_fit(shape: tuple[int, ...], shown: str) -> None:
     assert str(error.value) == (
         f"the model gives outputs of shape {shown}\n  where    model\n  expected [batch] or [batch, 1], one number each"
     )
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("squared", functional.mse_loss),
+        ("absolute", functional.l1_loss),
+        ("huber", functional.huber_loss),
+    ],
+)
+def test_losses_are_torchs_of_the_standardised_target(loss: Loss, expected: Callable[..., Tensor]) -> None:
+    outputs, target = batch()
+    total, weight = Regression(MEAN, SCALE, loss=loss).loss(outputs, target)
+    torch.testing.assert_close(total / weight, expected(outputs, ((target - MEAN) / SCALE).float()))
+
+
+def test_delta_is_in_standard_deviations() -> None:
+    """An error of 3 deviations costs δ · (3 - δ / 2) whatever the target's unit."""
+    task = Regression(MEAN, SCALE, loss="huber", huber_delta=0.5)
+    total, _ = task.loss(torch.zeros(1), torch.tensor([MEAN + 3 * SCALE], dtype=torch.float64))
+    assert float(total) == pytest.approx(0.5 * (3 - 0.25))
+
+
+@pytest.mark.parametrize(
+    ("loss", "monitor", "chance"), [("squared", "rmse", 1.0), ("absolute", "mae", None), ("huber", "mae", None)]
+)
+def test_the_monitor_and_chance_follow_the_loss(loss: Loss, monitor: str, chance: float | None) -> None:
+    task = Regression(MEAN, SCALE, loss=loss)
+    assert (task.monitor, task.mode, task.chance()) == (monitor, "min", chance)
+    assert list(task.train_metrics()) == [monitor]
+    assert {f"train/{monitor}", f"val/{monitor}"} <= set(task.metric_names())
+
+
+def test_weights_apply_to_every_loss() -> None:
+    outputs, target = batch()
+    weights = torch.linspace(0, 2, 64)
+    task = Regression(MEAN, SCALE, loss="absolute")
+    total, weight = task.loss(outputs, target, weights)
+    errors = (outputs - ((target - MEAN) / SCALE).float()).abs()
+    torch.testing.assert_close(total / weight, (errors * weights).sum() / weights.sum())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"loss": "hubr"},
+            "there is no loss 'hubr'\n  where    task.loss\n  expected one of squared, absolute, huber\n"
+            "  hint     did you mean 'huber'?",
+        ),
+        ({"huber_delta": 0}, "huber delta 0\n  where    task.huber_delta\n  expected a number above 0"),
+    ],
+)
+def test_losses_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Regression(**settings)
+    assert str(error.value) == message

@@ -32,12 +32,12 @@ COLLECTIONS = ("callbacks", "logger")
 
 SIZES = frozenset(
     {"in_features", "in_channels", "num_outputs", "out_features", "num_classes", "num_numbers", "cardinalities"}
-    | {"image_size", "image_height", "image_width", "input_shape"}
+    | {"image_size", "image_height", "image_width", "input_shape", "sequence_length"}
 )
 """Arguments of a model or task that may be ``???``: keys of ``DataSpec.sizes()``, filled once the data is set up."""
 
 FILLED: dict[str, frozenset[str]] = {
-    "model": SIZES | {"spec"},
+    "model": SIZES | {"spec", "target_kind"},
     "task": SIZES | {"spec", "class_counts", "target_mean", "target_scale"},
     OWN_MODULE: SIZES,
     "callbacks": frozenset({"monitor", "mode", "dirpath"}),
@@ -179,6 +179,10 @@ def _check_arguments(target: Any, node: dict[str, Any], raw: dict[str, Any], sec
     for name, parameter in parameters.items():
         required = parameter.default is _EMPTY and parameter.kind in (*_BY_NAME, inspect.Parameter.POSITIONAL_ONLY)
         if required and name not in given and name not in by_position:
+            is_nested_function = path.startswith("task.") and not isinstance(target, type)
+            if is_nested_function:
+                what = f"{path}: the function {label} would be called while the {section} is built"
+                raise ConfigError(what, where=path, hint=f"+{path}._partial_=true hands it over")
             _check_absent(name, section, path, label)
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from trainkit.errors import ConfigError, did_you_mean, one_of
 
-PACKAGES = ("trainkit", "torch", "torchvision", "lightning", "sklearn")
+PACKAGES = ("trainkit", "torch", "torchvision", "torchmetrics", "lightning", "sklearn")
 """Top-level packages whose classes a foreign run directory may name."""
 
 KINDS = (
@@ -29,8 +29,21 @@ KINDS = (
 )
 """Module and name of the bases of which a class must be one."""
 
-FACTORIES = ("trainkit.models.auto", "trainkit.tasks.auto", "trainkit.optim.constant", "trainkit.optim.cosine")
+LOSSES = (
+    *("cross_entropy", "binary_cross_entropy_with_logits", "multi_margin_loss", "soft_margin_loss"),
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss"),
+)
+"""Functions of ``torch.nn.functional`` that serve as a loss."""
+
+FACTORIES = (
+    *("trainkit.models.auto", "trainkit.tasks.auto", "trainkit.optim.constant", "trainkit.optim.cosine"),
+    *(f"trainkit.models.classical.{name}" for name in ("random_forest", "knn", "hist_gradient_boosting")),
+    *(f"torch.nn.functional.{name}" for name in LOSSES),
+)
 """Functions that a foreign run directory may name."""
+
+METRICS = ("torchmetrics.classification.", "torchmetrics.regression.")
+"""Where torchmetrics defines what a foreign run directory may name; its other metrics load models of their own."""
 
 
 def resolve_target(name: str, where: str | None = None) -> Any:
@@ -150,16 +163,17 @@ def judge(target: Any, name: str, trust: Sequence[str] = (), where: str | None =
     top = _home(target).partition(".")[0]
     if top in trust and callable(target):
         return
-    if top in PACKAGES and isinstance(target, type) and any(_is_kind(base) for base in target.__mro__):
+    is_known = top in PACKAGES and (top != "torchmetrics" or _home(target).startswith(METRICS))
+    if is_known and isinstance(target, type) and any(_is_kind(base) for base in target.__mro__):
         return
-    if top == "trainkit" and any(target is found for found in _factories()):
+    if is_known and any(target is found for found in _factories()):
         return
     home = _home(target)
     kind = f"{home}.{target.__qualname__}" if home else f"a {type(target).__name__}"
     raise ConfigError(
         f"'{name}' is {kind}, which a run directory may not name",
         where=where,
-        expected="a net, optimizer, schedule, data set, data module, callback, logger or estimator class",
+        expected="a net, optimizer, schedule, data set, data module, callback, logger, metric or estimator class",
     )
 
 

@@ -1,12 +1,13 @@
 """Plain ``nn.Module``s: nets, and the preprocessing that stands before them. No Lightning here.
 
 A model added here needs one class and one YAML in ``conf/model``; sizes that the data decides (``in_features``,
-``in_channels``, ``num_outputs``, …) are ``???`` in the YAML and filled from the ``DataSpec``.
+``in_channels``, ``num_outputs``, …) are ``???`` in the YAML and filled from the ``DataSpec``. ``README.md`` shows how.
 """
 
 from trainkit.models.auto import auto
 from trainkit.models.cnn import CNN
+from trainkit.models.cnn1d import CNN1d
 from trainkit.models.mlp import MLP
 from trainkit.models.network import Network
 
-__all__ = ["CNN", "MLP", "Network", "auto"]
+__all__ = ["CNN", "MLP", "CNN1d", "Network", "auto"]

@@ -18,4 +18,6 @@ def auto(spec: DataSpec) -> tuple[str, str]:
     """
     if spec.input_kind == "image" and min(spec.input_shape[1:]) >= SMALLEST_IMAGE:
         return "cnn", "images"
+    if spec.input_kind == "signal":
+        return "cnn1d", "signals"
     return "mlp", {"table": "table", "vector": "vectors", "image": "tiny images"}.get(spec.input_kind, "flat inputs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -98,12 +99,21 @@ def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
         if isinstance(cause, TrainkitError):
             raise cause from None
         if cause is None or isinstance(cause, (TypeError, ValueError, OSError, RuntimeError, KeyError)):
-            what = f"{node.get('_target_', where)} cannot be built: {cause or error}"
-            raise ConfigError(what.splitlines()[0], where=where) from error
+            target, where = _failed(node, where, str(error))
+            raise ConfigError(f"{target} cannot be built: {cause or error}".splitlines()[0], where=where) from error
         raise
     if kind is not None and not isinstance(built, kind):
         raise ConfigError(f"{where} is a {type(built).__name__}", where=where, expected=f"a {kind.__name__}")
     return built
+
+
+def _failed(node: DictConfig, where: str, message: str) -> tuple[str, str]:
+    """The ``_target_`` that could not be built, and its config key: of a node nested in ``node``, or of its own."""
+    found = re.search(rf"full_key: {re.escape(where)}\.(\S+)", message)
+    inner = OmegaConf.select(node, found[1]) if found else None
+    if found and isinstance(inner, DictConfig):
+        return inner.get("_target_", where), f"{where}.{found[1]}"
+    return node.get("_target_", where), where
 
 
 def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str, str]:
@@ -131,7 +141,7 @@ def fill(config: DictConfig, data: DataModule, sections: tuple[str, ...] = ("mod
     Raises:
         ConfigError: A ``???`` that the data says nothing of.
     """
-    values: dict[str, Any] = data.spec.sizes()
+    values: dict[str, Any] = {"target_kind": data.spec.target_kind, **data.spec.sizes()}
     target = data.targets("train") if len(data.splits.train) else np.empty(0)
     if not len(target):
         values = {}

@@ -29,16 +29,16 @@ class DryBatch:
 
     Attributes:
         loss: Mean loss of the untrained net.
-        chance: Loss of a net that knows nothing.
+        chance: Loss of a net that knows nothing; None where the task does not know it.
     """
 
     loss: float
-    chance: float
+    chance: float | None
 
     @property
     def explodes(self) -> bool:
         """Whether the loss is far above chance."""
-        return self.loss > EXPLODING * self.chance
+        return self.chance is not None and self.loss > EXPLODING * self.chance
 
 
 def monitored(parts: Parts) -> tuple[str | None, str]:
@@ -58,11 +58,7 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
         raise ConfigError(
             f"nobody logs '{name}'", where="trainer.monitor", expected=one_of(names), hint=did_you_mean(name, names)
         )
-    if trainer.mode:
-        return name, str(trainer.mode)
-    if name.rpartition("/")[2] == parts.task.monitor:
-        return name, parts.task.mode
-    return name, "min" if name.rpartition("/")[2] in ("loss", "rmse", "mae") else "max"
+    return name, str(trainer.mode) if trainer.mode else parts.task.mode_of(name)
 
 
 def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callback]) -> None:

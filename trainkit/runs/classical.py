@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import time
 import warnings
-import zipfile
-from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
-from torch import nn
+from sklearn.utils.validation import has_fit_parameter
+from torch import Tensor, nn
 
 from trainkit.data.module import DataModule
 from trainkit.data.sources import TensorSource, map_inputs
-from trainkit.errors import ConfigError, DataError, RunError
+from trainkit.errors import ConfigError, DataError
 from trainkit.models import Network
-from trainkit.rundir import RunDirectory, atomic_path
+from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import find_devices
+from trainkit.runs.estimators import foreign_types, load_estimator, save_estimator
 from trainkit.runs.parts import Parts
 from trainkit.runs.predictors import flat_matrix
 from trainkit.runs.train import TrainOutcome, peak_memory
 from trainkit.runs.weights import save_weights
+from trainkit.tasks import Task
 
-TRUSTED = ("sklearn.linear_model._logistic.LogisticRegression", "sklearn.linear_model._ridge.Ridge")
-"""Estimators that are saved and loaded."""
-
-_PLAIN = frozenset(
-    {f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str", "tuple", "NoneType")}
-    | {f"numpy.{name}" for name in ("bool", "dtype", "float32", "float64", "int32", "int64", "ndarray")}
-)
-"""What else a saved estimator may be made of; skops by itself trusts far more."""
+TRIAL_ROWS = 200
 
 
 class _Saved(nn.Module):
@@ -43,89 +38,113 @@ class _Saved(nn.Module):
 
 
 def check_classical(parts: Parts) -> None:
-    """Raises for an estimator that does not fit the data or cannot be saved.
+    """Raises for an estimator that does not fit the data or cannot be saved; tries it on a few hundred rows.
 
     Raises:
-        ConfigError: A regressor for classes, a classifier for numbers, or a class that is not on our list.
+        ConfigError: A regressor for classes, a classifier for numbers, one without probabilities, one that takes no row
+            weights where the data has some, settings it does not take, settings of the task that only nets follow, or
+            an estimator that holds types which are not loaded.
         DataError: The data is a Dataset of the user's own.
     """
-    name = type(parts.estimator).__name__
-    path = f"{type(parts.estimator).__module__}.{name}"
-    if path not in TRUSTED:
-        known = ", ".join(item.rpartition(".")[2] for item in TRUSTED)
-        raise ConfigError(f"{name} cannot be saved without pickle here", where="model", expected=f"one of {known}")
-    if not isinstance(parts.data.source, TensorSource):
+    estimator, data = parts.estimator, parts.data
+    name = type(estimator).__name__
+    if not isinstance(data.source, TensorSource):
         raise DataError(f"{name} needs data in memory", where="data", expected="a table or arrays")
-    is_class = parts.data.spec.target_kind == "class"
-    if hasattr(parts.estimator, "predict_proba") != is_class:
+    is_class = data.spec.target_kind == "class"
+    if not (is_classifier if is_class else is_regressor)(estimator):
         target = "classes" if is_class else "a number"
         choice = "logistic" if is_class else "linear"
         raise ConfigError(f"{name} does not fit a target of {target}", where="model", hint=f"use model={choice}")
+    if is_class and not hasattr(estimator, "predict_proba"):
+        raise ConfigError(f"{name} gives no probabilities", where="model", expected="a classifier with predict_proba")
+    _refuse_task_settings(parts.task, name)
+    if _weights(parts) is not None and not has_fit_parameter(estimator, "sample_weight"):
+        raise ConfigError(f"{name} takes no row weights", where="model", hint="use model=random_forest, or no weights")
+    try:
+        foreign = foreign_types(_fitted_for_trial(parts))
+    except TypeError as error:
+        raise ConfigError(f"{name} cannot be saved without pickle here: {error}", where="model") from error
+    if foreign:
+        what = f"{name} cannot be saved without pickle here: it holds {', '.join(foreign)}"
+        raise ConfigError(what, where="model", expected="an estimator made of scikit-learn's estimators and arrays")
+
+
+def _refuse_task_settings(task: Task, name: str) -> None:
+    """Raises ConfigError for a loss or metrics of the task's, which an estimator would not follow."""
+    found = {key: getattr(task, key, None) is not None for key in ("criterion", "class_weights")}
+    found |= {"label_smoothing": bool(getattr(task, "label_smoothing", 0)), "metrics": bool(task.own_metrics)}
+    found |= {"loss": getattr(task, "loss_kind", "squared") != "squared"}
+    for key, is_set in found.items():
+        if is_set:
+            hint = "+model.class_weight=balanced, if it takes that" if key == "class_weights" else "leave it out"
+            raise ConfigError(f"task.{key} has no effect on {name}", where=f"task.{key}", hint=hint)
 
 
 def train_classical(parts: Parts, run: RunDirectory) -> TrainOutcome:
-    """Fits the estimator on the training part and writes it."""
+    """Fits the estimator on the training part, writes it, and goes on with what a later load will give."""
     started = time.perf_counter()
-    data, source = parts.data, parts.data.source
-    assert isinstance(source, TensorSource)
-    inputs = preprocessing(data)
-    matrix = flat_matrix(inputs, map_inputs(source.inputs, lambda tensor: tensor[data.rows("train")]))
-    estimator = parts.estimator
-    if "random_state" in inspect.signature(type(estimator)).parameters and estimator.random_state is None:
-        estimator.set_params(random_state=parts.config.seed)
+    inputs = preprocessing(parts.data)
+    rows = parts.data.rows("train")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        estimator.fit(matrix, data.targets("train"))
+        _fit(parts.estimator, parts, rows)
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
-            parts.notes["fit"] = f"stopped at its limit of {estimator.max_iter} iterations before it converged"
+            limit = getattr(parts.estimator, "max_iter", None)
+            of = "" if limit is None else f" of {limit} iterations"
+            parts.notes["fit"] = f"stopped at its limit{of} before it converged"
     seconds = time.perf_counter() - started
-    save_estimator(run, estimator)
+    save_estimator(run, parts.estimator)
+    parts.estimator = load_estimator(run)
     save_weights(run, parts, _Saved(inputs, parts.task))
-    count = len(data.splits.train)
     devices = find_devices(parts.config)
-    return TrainOutcome(0, 0, seconds, count / max(seconds, 1e-9), peak_memory(devices), None, f"{count:,} samples")
+    return TrainOutcome(
+        0, 0, seconds, len(rows) / max(seconds, 1e-9), peak_memory(devices), None, f"{len(rows):,} samples"
+    )
+
+
+def _fit(estimator: Any, parts: Parts, rows: Tensor) -> None:
+    """Fits on some rows of the pool, with the job's seed and the rows' weights."""
+    source = parts.data.source
+    assert isinstance(source, TensorSource)
+    if "random_state" in estimator.get_params(deep=False) and estimator.random_state is None:
+        estimator.set_params(random_state=parts.config.seed)
+    matrix = flat_matrix(preprocessing(parts.data), map_inputs(source.inputs, lambda tensor: tensor[rows]))
+    weights = _weights(parts)
+    weighted = {} if weights is None else {"sample_weight": weights[rows].double().numpy()}
+    estimator.fit(matrix, source.target[rows].numpy(), **weighted)
+
+
+def _weights(parts: Parts) -> Tensor | None:
+    """Row weights of the pool, float [N]; None where the data has none."""
+    weights: Tensor | None = getattr(parts.data.source, "weights", None)
+    return weights
+
+
+def _fitted_for_trial(parts: Parts) -> Any:
+    """A copy fitted on a few hundred training rows of every class; on all of them where these do not suffice.
+
+    Raises:
+        ConfigError: It cannot be fitted on them all either.
+    """
+    rows, target = parts.data.rows("train"), parts.data.targets("train")
+    few = np.arange(min(TRIAL_ROWS, len(rows)))
+    if parts.data.spec.target_kind == "class":
+        few = np.union1d(few, [at for label in np.unique(target) for at in np.flatnonzero(target == label)[:5]])
+    cause: Exception | None = None
+    for tried in (rows[torch.from_numpy(few)], rows):
+        estimator = clone(parts.estimator)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _fit(estimator, parts, tried)
+            return estimator
+        except (ValueError, TypeError) as error:
+            cause = error
+    text = str(cause).splitlines()[0]
+    raise ConfigError(f"{type(parts.estimator).__name__} cannot be fitted: {text}", where="model") from cause
 
 
 def preprocessing(data: DataModule) -> nn.Module:
     """The data's preprocessing for a model that takes one matrix."""
     return data.input_module(nn.Identity()) or nn.Identity()
-
-
-def save_estimator(run: RunDirectory, estimator: Any) -> None:
-    """Writes ``model.skops``."""
-    import skops.io
-
-    with atomic_path(run.classical_model) as temporary:
-        skops.io.dump(estimator, temporary)
-
-
-def load_estimator(run: RunDirectory) -> Any:
-    """Reads ``model.skops``; only the types that we name are made.
-
-    Raises:
-        RunError: The file is damaged, or holds other types.
-    """
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    path = run.classical_model
-    try:
-        with zipfile.ZipFile(path) as archive:
-            named = set(_types_in(json.loads(archive.read("schema.json"))))
-        foreign = named - set(TRUSTED) - _PLAIN
-        if foreign:
-            raise RunError(f"'{path}' holds foreign types: {', '.join(sorted(foreign))}", where="RUN")
-        return skops.io.load(path, trusted=list(TRUSTED))
-    except (UntrustedTypesFoundException, zipfile.BadZipFile, ValueError, KeyError, OSError, TypeError) as error:
-        raise RunError(f"'{path}' is damaged: {error}", where="RUN") from error
-
-
-def _types_in(node: Any) -> Iterator[str]:
-    """Every type that the schema of a skops file names, wherever it is nested."""
-    if isinstance(node, dict):
-        if "__module__" in node:
-            yield f"{node['__module__']}.{node.get('__class__')}"
-        node = list(node.values())
-    for inner in node if isinstance(node, list) else ():
-        yield from _types_in(inner)

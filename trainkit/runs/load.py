@@ -22,7 +22,7 @@ from trainkit.errors import DataError, RunError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build
-from trainkit.runs.classical import load_estimator
+from trainkit.runs.estimators import load_estimator
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.result import Result
 from trainkit.runs.score import predictions_frame

@@ -110,7 +110,8 @@ def run_warmup(warmup: float, parts: Parts) -> int:
 
 def check_line(dry: DryBatch) -> str:
     """What the dry batch showed."""
-    return f"dry batch ok · first loss {dry.loss:.2f} (chance {dry.chance:.2f})"
+    chance = "" if dry.chance is None else f" (chance {dry.chance:.2f})"
+    return f"dry batch ok · first loss {dry.loss:.2f}{chance}"
 
 
 def metrics_text(metrics: Mapping[str, Estimate]) -> str:

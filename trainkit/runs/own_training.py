@@ -30,7 +30,7 @@ from trainkit.runs.own_module import (
     validation_loaders,
 )
 from trainkit.runs.own_module import trainer_options as common_options
-from trainkit.runs.own_trial import Look
+from trainkit.runs.own_trial import Look, mode_of
 from trainkit.runs.parts import ModuleParts
 from trainkit.runs.train import TrainOutcome, build_loggers, checked_callbacks, peak_memory, quiet_lightning
 from trainkit.runs.weights import save_state, stored_fingerprint
@@ -103,7 +103,7 @@ def own_callbacks(parts: ModuleParts, seen: Look, run: RunDirectory | None = Non
         ConfigError: One cannot be built, watches a value that the module does not log, or cannot work here.
     """
     names = seen.names if seen.notice is None else [getattr(c, "monitor", "") for c in parts.live.callbacks]
-    return checked_callbacks(parts, seen.monitor, seen.mode, names, run)
+    return checked_callbacks(parts, seen.monitor, seen.mode, names, mode_of, run)
 
 
 def _writer(parts: ModuleParts, seen: Look, run: RunDirectory) -> ModuleCheckpointWriter:

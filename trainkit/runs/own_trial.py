@@ -142,8 +142,12 @@ def watched(parts: ModuleParts, names: tuple[str, ...]) -> tuple[str | None, str
         raise ConfigError(
             f"nobody logs '{name}'", where="trainer.monitor", expected=expected, hint=did_you_mean(name, names)
         )
-    falls = name.replace("/", "_").rpartition("_")[2] in FALLING
-    return name, str(trainer.mode or ("min" if falls else "max"))
+    return name, str(trainer.mode or mode_of(name))
+
+
+def mode_of(name: str) -> str:
+    """The better direction of a value that a module logs, judged by the last word of its name."""
+    return "min" if name.replace("/", "_").rpartition("_")[2] in FALLING else "max"
 
 
 def plan(parts: ModuleParts, devices: Devices) -> str:

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -88,11 +88,16 @@ def build_callbacks(parts: Parts, run: RunDirectory | None = None) -> list[L.Cal
     names = [*parts.task.metric_names(), "lr", "grad_norm", "train/samples_per_second"]
     if not len(parts.data.splits.val):
         names = [name for name in names if not name.startswith("val/")]
-    return checked_callbacks(parts, *monitored(parts), names, run)
+    return checked_callbacks(parts, *monitored(parts), names, parts.task.mode_of, run)
 
 
 def checked_callbacks(
-    parts: RunParts, monitor: str | None, mode: str, names: Sequence[str], run: RunDirectory | None = None
+    parts: RunParts,
+    monitor: str | None,
+    mode: str,
+    names: Sequence[str],
+    mode_of: Callable[[str], str],
+    run: RunDirectory | None = None,
 ) -> list[L.Callback]:
     """Callbacks of the config, with monitor and mode filled in, then those of the user's script.
 
@@ -101,6 +106,7 @@ def checked_callbacks(
         monitor: The value that chooses the best epoch.
         mode: Its better direction.
         names: What is logged.
+        mode_of: Better direction of another value that a callback watches.
         run: Where the run is kept, once it has begun.
 
     Raises:
@@ -111,7 +117,10 @@ def checked_callbacks(
     for name, node in (parts.config.get("callbacks") or {}).items():
         if node is not None:
             where = f"callbacks.{name}"
-            values = {"monitor": monitor, "mode": mode, "dirpath": str(folder / str(name))}
+            own = None if OmegaConf.is_missing(node, "monitor") else node.get("monitor")
+            is_another = own not in (None, monitor) and OmegaConf.is_missing(node, "mode")
+            values = {"monitor": monitor, "mode": mode_of(str(own)) if is_another else mode}
+            values["dirpath"] = str(folder / str(name))
             named[str(name)] = build(_filled(node, values, where), where, L.Callback)
     named |= {f"callback_{place}": callback for place, callback in enumerate(parts.live.callbacks)}
     callbacks = list(named.values())

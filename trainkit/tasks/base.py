@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
+
+from trainkit.tasks.metrics import direction
+
+_LOWER_IS_BETTER = ("loss", "rmse", "mae")
 
 
 class MeanLoss(Metric):
@@ -44,19 +50,22 @@ class Task(nn.Module, abc.ABC):
         name: Name in configs and printed lines.
         monitor: Validation metric by which the best epoch is chosen, without ``val/``.
         mode: ``max`` or ``min``: the better direction of ``monitor``.
+        own_metrics: Validation metrics of the user's own among ``metrics()``, by name.
     """
 
     name: str
     monitor: str
     mode: Literal["min", "max"]
+    own_metrics: Mapping[str, Metric] = MappingProxyType({})
 
     @abc.abstractmethod
-    def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
+    def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
         """Loss summed over the batch, and the weight to divide it by.
 
         Args:
             outputs: The net's outputs [B, ...].
             target: Targets [B, ...].
+            weight: Row weights, float [B], ≥ 0: each sample's loss counts so many times; None counts each once.
 
         Returns:
             A scalar with gradient, and the weight (number of samples, or their summed weights).
@@ -75,8 +84,8 @@ class Task(nn.Module, abc.ABC):
         """Fresh metrics cheap enough to follow on every training batch."""
 
     @abc.abstractmethod
-    def chance(self) -> float:
-        """Loss of a net that knows nothing, to compare the first loss with."""
+    def chance(self) -> float | None:
+        """Loss of a net that knows nothing, to compare the first loss with; None where it is not known."""
 
     @abc.abstractmethod
     def check(self, outputs: Tensor, target: Tensor) -> None:
@@ -86,6 +95,22 @@ class Task(nn.Module, abc.ABC):
         """Names of what is logged, prefixed with ``train/`` and ``val/``."""
         train = [f"train/{name}" for name in ("loss", *self.train_metrics())]
         return train + [f"val/{name}" for name in ("loss", *self.metrics())]
+
+    def mode_of(self, name: str) -> Literal["min", "max"]:
+        """Which way a logged value is better.
+
+        Args:
+            name: As in ``metric_names``, with or without ``train/`` and ``val/``.
+
+        Raises:
+            ConfigError: A metric of the user's own does not say.
+        """
+        name = name.rpartition("/")[2]
+        if name in self.own_metrics:
+            return direction(name, self.own_metrics[name])
+        if name == self.monitor:
+            return self.mode
+        return "min" if name in _LOWER_IS_BETTER else "max"
 
 
 def shape_of(outputs: Tensor, target: Tensor) -> str:

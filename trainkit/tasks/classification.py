@@ -1,19 +1,21 @@
-"""Binary and multi-class classification with cross-entropy."""
+"""Binary and multi-class classification, with cross-entropy or a loss of the user's own."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 
 from trainkit.errors import ConfigError
 from trainkit.tasks.base import Task, shape_of
+from trainkit.tasks.criterion import Criterion, check_criterion, per_sample, refuse_beside, summed
+from trainkit.tasks.metrics import check_metrics, named_metrics, with_own
 
 
 class Classification(Task):
@@ -26,9 +28,17 @@ class Classification(Task):
         class_counts: Training samples per class; needed for ``balanced``.
         label_smoothing: Share of each target spread evenly over all classes while training (Szegedy et al., 2016,
             https://arxiv.org/abs/1512.00567); evaluation measures the plain loss.
+        criterion: A loss of the user's own, in training and evaluation: an ``nn.Module`` or function of logits [B, K]
+            and classes int64 [B] (of one logit a sample: [B], and 0.0 or 1.0 [B]). It gives a loss per sample [B] (a
+            module's ``reduction`` is set to ``"none"`` for that), or one number, taken as the mean over the batch.
+            Losses are averaged over samples, also where it weighs classes. Its parameters are trained.
+        metrics: Validation metrics of the user's own by name, ``{"f1": MulticlassF1Score(10)}``: curves (``val/f1``)
+            and a monitor; the final score with its intervals does not hold them. They take probabilities float64 [B, K]
+            and classes int64 [B]; the binary metrics of torchmetrics get the second class's probabilities [B].
 
     Raises:
-        ConfigError: Fewer than two classes, or weights that do not fit them.
+        ConfigError: Fewer than two classes, weights that do not fit them, a loss setting beside a criterion, or
+            something that is no criterion or no metric.
     """
 
     name = "classification"
@@ -41,6 +51,8 @@ class Classification(Task):
         class_weights: Sequence[float] | Literal["balanced"] | None = None,
         class_counts: Sequence[int] | None = None,
         label_smoothing: float = 0.0,
+        criterion: Criterion | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
@@ -54,6 +66,9 @@ class Classification(Task):
         self.num_classes = num_classes
         self.monitor = "auroc" if num_classes == 2 else "accuracy"
         self.register_buffer("class_weights", self._weights(class_weights, class_counts))
+        refuse_beside(criterion, class_weights=class_weights, label_smoothing=label_smoothing or None)
+        self.criterion = per_sample(criterion)
+        self.own_metrics = named_metrics(metrics, builtin=self.metrics())
 
     def _weights(
         self, weights: Sequence[float] | Literal["balanced"] | None, counts: Sequence[int] | None
@@ -80,20 +95,34 @@ class Classification(Task):
     def _single(self, outputs: Tensor) -> bool:
         return self.num_classes == 2 and (outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1))
 
-    def loss(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Cross-entropy summed over samples, weighted by class; the weight is the samples' summed class weights.
+    def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
+        """Cross-entropy summed over samples, weighted by class and row; the weight is the sum of these weights.
 
         Args:
             outputs: Logits [B, K], or [B] or [B, 1] for two classes.
             target: int64 class indices [B].
+            weight: Row weights, float [B], which multiply the class weights; None counts each row once.
         """
-        weight = float(target.numel()) if self.class_weights is None else self.class_weights[target].sum()
+        if self.criterion is not None:
+            return summed(self.criterion, *self._for_criterion(outputs, target), weight)
         smoothing = self.label_smoothing if self.training else 0.0
         if self._single(outputs):
             logits = outputs.reshape(len(outputs))
             outputs = torch.stack([torch.zeros_like(logits), logits], dim=1)
+        if weight is not None:
+            losses = functional.cross_entropy(
+                outputs, target, self.class_weights, reduction="none", label_smoothing=smoothing
+            )
+            by_class = 1.0 if self.class_weights is None else self.class_weights[target]
+            return (losses * weight).sum(), (weight * by_class).sum()
+        total = float(target.numel()) if self.class_weights is None else self.class_weights[target].sum()
         loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
-        return loss, weight
+        return loss, total
+
+    def _for_criterion(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        if self._single(outputs):
+            return outputs.reshape(len(outputs)), target.to(outputs.dtype)
+        return outputs, target
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Probabilities float64 [B, K]."""
@@ -103,10 +132,11 @@ class Classification(Task):
         return outputs.double().softmax(dim=1)
 
     def metrics(self) -> MetricCollection:
-        """Accuracy, and the area under the ROC curve for two classes."""
+        """Accuracy, the area under the ROC curve for two classes, and the user's own."""
         if self.num_classes == 2:
-            return MetricCollection({"auroc": _PositiveAUROC(), "accuracy": _PositiveAccuracy()})
-        return self.train_metrics()
+            both = MetricCollection({"auroc": _PositiveAUROC(), "accuracy": _PositiveAccuracy()})
+            return with_own(both, self.own_metrics, is_binary=True)
+        return with_own(self.train_metrics(), self.own_metrics)
 
     def train_metrics(self) -> MetricCollection:
         """Accuracy."""
@@ -116,21 +146,28 @@ class Classification(Task):
             {"accuracy": MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)}
         )
 
-    def chance(self) -> float:
-        """Cross-entropy of equal odds, ln K."""
-        return math.log(self.num_classes)
+    def chance(self) -> float | None:
+        """Cross-entropy of equal odds, ln K; None for a criterion of the user's own."""
+        return math.log(self.num_classes) if self.criterion is None else None
 
     def check(self, outputs: Tensor, target: Tensor) -> None:
-        """Raises ConfigError where the net does not give K logits per sample."""
+        """Raises ConfigError where the net does not give K logits per sample, or what is the user's does not take them.
+
+        Args:
+            outputs: Of the net [B, ...].
+            target: int64 class indices [B].
+        """
         fits = self._single(outputs) or (outputs.ndim == 2 and outputs.shape[1] == self.num_classes)
-        if fits and len(outputs) == len(target):
-            return
-        raise ConfigError(
-            f"the model gives outputs of shape {shape_of(outputs, target)}",
-            where="model",
-            expected=f"[batch, {self.num_classes}], a logit for each class"
-            + (", or [batch]" * (self.num_classes == 2)),
-        )
+        if not fits or len(outputs) != len(target):
+            raise ConfigError(
+                f"the model gives outputs of shape {shape_of(outputs, target)}",
+                where="model",
+                expected=f"[batch, {self.num_classes}], a logit for each class"
+                + (", or [batch]" * (self.num_classes == 2)),
+            )
+        if self.criterion is not None:
+            check_criterion(self.criterion, *self._for_criterion(outputs, target))
+        check_metrics(self.metrics(), self.own_metrics, self.predictions(outputs.detach()), target)
 
 
 class _PositiveAUROC(BinaryAUROC):

@@ -63,12 +63,15 @@ def flat_inputs(trial: Trial) -> Iterator[Finding]:
 def exploding_loss(trial: Trial) -> Iterator[Finding]:
     """A first loss far above chance; unscaled inputs are a reason of their own."""
     if _explodes(trial) and not _is_unscaled(trial):
-        what = f"the first loss is {trial.first_loss:.3g}, chance is {trial.chance:.3g}"
+        chance = "" if trial.chance is None else f", chance is {trial.chance:.3g}"
+        what = f"the first loss is {trial.first_loss:.3g}{chance}"
         yield warning("exploding_loss", what, "model", "smaller initial weights in the last layer, or scaled inputs")
 
 
 def _explodes(trial: Trial) -> bool:
-    return not math.isfinite(trial.first_loss) or trial.first_loss > EXPLODING * trial.chance
+    if not math.isfinite(trial.first_loss):
+        return True
+    return trial.chance is not None and trial.first_loss > EXPLODING * trial.chance
 
 
 def bad_gradients(trial: Trial) -> Iterator[Finding]:
@@ -89,7 +92,7 @@ def diverges(trial: Trial) -> Iterator[Finding]:
 
 
 def _diverges(trial: Trial) -> bool:
-    start = max(trial.first_loss, trial.chance)
+    start = max(trial.first_loss, trial.chance or 0.0)
     spiked = trial.highest_loss > SPIKE * start
     return not math.isfinite(trial.last_loss) or trial.last_loss > DIVERGED * start or spiked
 

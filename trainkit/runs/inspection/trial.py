@@ -48,7 +48,7 @@ class Trial:
     Attributes:
         first_loss: Mean loss of the untrained net.
         last_loss: Mean loss after the last step, not finite where it diverged.
-        chance: Loss of a net that knows nothing.
+        chance: Loss of a net that knows nothing; None where the task does not know it.
         highest_loss: Largest mean loss on the way.
         num_samples: Samples of the batch.
         num_steps: Optimizer steps made.
@@ -68,7 +68,7 @@ class Trial:
 
     first_loss: float
     last_loss: float
-    chance: float
+    chance: float | None
     highest_loss: float = 0.0
     num_samples: int = 0
     num_steps: int = 0
