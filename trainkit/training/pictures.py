@@ -70,7 +70,7 @@ class Pictures(L.Callback):
             step: Optimizer steps before it; those before the first tell how many validations there will be.
         """
         if not self._interval:
-            self._interval = max(1, round(_num_validations(trainer, step) / NUM_PICTURES))
+            self._interval = max(1, round(_expected_validations(trainer, step) / NUM_PICTURES))
         return number % self._interval == 0
 
     def attach(self, data: DataModule) -> None:
@@ -151,7 +151,7 @@ class Pictures(L.Callback):
         """
 
 
-def _num_validations(trainer: L.Trainer, step: int) -> float:
+def _expected_validations(trainer: L.Trainer, step: int) -> float:
     """Validations of a whole run, the first of which is after ``step`` steps; 0 for a run without an end."""
     if trainer.max_steps > 0:
         return trainer.max_steps / max(step, 1)
