@@ -136,7 +136,8 @@ def preview(parts: Parts, schedule: RunSchedule, seconds: float = PREVIEW_SECOND
         schedule: Its steps.
         seconds: After which it stops.
     """
-    optimizer = build_optimizer(parts.optimizer, nn.ModuleList([parts.network, parts.task]))  # type: ignore[arg-type]
+    assert parts.network is not None and parts.optimizer is not None
+    optimizer = build_optimizer(parts.optimizer, nn.ModuleList([parts.network, parts.task]))
     base = float(optimizer.param_groups[0]["lr"])
     scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
     deadline, rates, total = time.perf_counter() + seconds, [], schedule.total_steps
