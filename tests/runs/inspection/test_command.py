@@ -34,7 +34,7 @@ def test_the_lines_of_a_run_are_those_that_fit_prints(cli: Cli) -> None:
     assert [line for line in checked if line.startswith(shared)] == [line for line in fitted if line.startswith(shared)]
 
 
-def test_help_needs_no_torch(cli: Cli) -> None:
+def test_help_says_what_it_does_and_what_the_exit_code_means(cli: Cli) -> None:
     done = cli("check", "-h")
     assert done.code == 0 and done.stdout.startswith("usage: trainkit check [group=choice …] [key=value …] [options]\n")
     assert "exit code: 0 nothing to mend, 1 something found, 2 a mistake" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from omegaconf import DictConfig
@@ -56,7 +57,7 @@ def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
     seconds = time.perf_counter() - started
     for line in lines.found_lines(result.findings):
         narrator.say("found", line)
-    return CheckResult(**{**vars(result), "seconds": seconds})
+    return replace(result, seconds=seconds)
 
 
 def _no_report(run: RunDirectory, result: Result, parts: Parts, predictions: dict[str, Predictions]) -> None:
