@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import trainkit as tk
-from tests.runs.inspection.conftest import net, parts
+from tests.runs.inspection.conftest import generators, net, parts
 from trainkit.runs.inspection import data_facts, environment, inspect
 
 Cli = Callable[..., Any]
@@ -91,7 +91,9 @@ def test_objects_of_a_script_stay_as_they_are(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     model, given = nn.Sequential(net(), nn.BatchNorm1d(10)), parts()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    generators_before = generators()
     result = tk.check(model=model, **given, optimizer=tk.adamw(lr=1e-3), max_epochs=3, batch_size=100, name="mine")
+    assert generators() == generators_before
     assert result.ok and result.notes == ()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training and all(p.grad is None and p.device.type == "cpu" for p in model.parameters())

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from omegaconf import DictConfig
 
+from trainkit.data.sources import seeded
 from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.inspection import lines
@@ -33,7 +34,7 @@ SEVERITIES = ("error", "warning", "note")
 
 
 def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
-    """Looks at what a run would be made of.
+    """Looks at what a run would be made of; random generators and threads are as before when it is done.
 
     Args:
         config: Composed.
@@ -48,10 +49,11 @@ def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
     narrator.say("works", lines.works_line(environment))
     if broken := lines.broken_line(environment):
         narrator.say("not", broken)
-    run = prepare(config, live, _no_report)
-    torch.set_num_threads(run.devices.threads)
     try:
-        result = _inspect(run.parts, run.devices, environment, narrator)
+        with seeded(config.seed), torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
+            run = prepare(config, live, _no_report)
+            torch.set_num_threads(run.devices.threads)
+            result = _inspect(run.parts, run.devices, environment, narrator)
     finally:
         torch.set_num_threads(threads)
     seconds = time.perf_counter() - started
