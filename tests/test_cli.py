@@ -37,7 +37,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], 
     return calls
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["fit", "-h"], ["--version"], ["evaluate", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["fit", "-h"], ["check", "-h"], ["--version"], ["evaluate", "-h"]]
+)
 def test_help_is_fast_and_imports_no_torch(arguments: list[str], tmp_path: Path) -> None:
     seconds = []
     for _ in range(3):  # the machine may be busy: the best of three counts

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import trainkit as tk
-from tests.runs.inspection.conftest import net, parts
+from tests.runs.inspection.conftest import generators, net, parts
 from trainkit.runs.inspection import data_facts, environment, inspect
 
 Cli = Callable[..., Any]
@@ -34,7 +34,7 @@ def test_the_lines_of_a_run_are_those_that_fit_prints(cli: Cli) -> None:
     assert [line for line in checked if line.startswith(shared)] == [line for line in fitted if line.startswith(shared)]
 
 
-def test_help_needs_no_torch(cli: Cli) -> None:
+def test_help_says_what_it_does_and_what_the_exit_code_means(cli: Cli) -> None:
     done = cli("check", "-h")
     assert done.code == 0 and done.stdout.startswith("usage: trainkit check [group=choice …] [key=value …] [options]\n")
     assert "exit code: 0 nothing to mend, 1 something found, 2 a mistake" in done.stdout
@@ -91,7 +91,9 @@ def test_objects_of_a_script_stay_as_they_are(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     model, given = nn.Sequential(net(), nn.BatchNorm1d(10)), parts()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    generators_before = generators()
     result = tk.check(model=model, **given, optimizer=tk.adamw(lr=1e-3), max_epochs=3, batch_size=100, name="mine")
+    assert generators() == generators_before
     assert result.ok and result.notes == ()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training and all(p.grad is None and p.device.type == "cpu" for p in model.parameters())
@@ -128,7 +130,11 @@ def test_fit_points_to_check_where_the_first_loss_is_far_above_chance(
 ) -> None:
     model = net()
     with torch.no_grad():
+<<<<<<< HEAD
         list(model.parameters())[-2].mul_(factor)
+=======
+        next(model[3].parameters()).mul_(factor)
+>>>>>>> check
     tk.fit(model=model, **parts(), max_steps=2, overrides=["evaluation.resamples=50", "logger=none"])
     told = "note   the first loss is far above chance: trainkit check looks for the reason\n"
     assert (told in capfd.readouterr().out) == is_told

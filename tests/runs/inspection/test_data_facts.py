@@ -83,6 +83,15 @@ def test_columns_of_vectors_are_numbered_and_pixels_are_not_looked_at() -> None:
     assert data_facts(images).leaks == ()
 
 
+def test_columns_of_a_users_vectors_are_looked_at_but_not_his_tokens() -> None:
+    target = torch.arange(400) % 2
+    vectors = torch.stack([torch.rand(400), target + torch.rand(400) / 10], dim=1)
+    facts = of_datasets(train=TensorDataset(vectors, target))
+    assert [(leak.feature, leak.measure) for leak in facts.leaks] == [("feature 1", "AUROC")]
+    tokens = TensorDataset((10 * vectors).long(), target)
+    assert of_datasets(train=tokens).leaks == ()
+
+
 def test_datasets_are_compared_across_parts_with_their_targets() -> None:
     facts = of_datasets(**parts(val=(380, 500)))
     assert facts.shared("val") == 20 and facts.shared("test") == 0

@@ -26,8 +26,8 @@ COMPARE_SECONDS = 1.5
 ROWS_PER_READ, SAMPLES_PER_READ = 4_096, 32
 """Rows of tensors in memory, and samples of the user's own Dataset, between two looks at the clock."""
 
-MOST_ROWS = 10_000
-"""Training rows in which columns are looked at one by one."""
+MOST_ROWS, MOST_SAMPLES = 10_000, 500
+"""Training rows in memory, and samples of the user's own Dataset, in which columns are looked at one by one."""
 
 READ_TWICE = 16
 """Validation samples that are read twice."""
@@ -95,8 +95,9 @@ def data_facts(data: DataModule) -> DataFacts:
     spec = data.spec
     parts = [part for part in PARTS if len(getattr(data.splits, part))]
     targets = {part: data.targets(part) for part in parts}
-    rows = np.linspace(0, len(targets["train"]) - 1, min(len(targets["train"]), MOST_ROWS)).astype(np.int64)
-    columns = _columns(data, rows) if isinstance(data.source, TensorSource) else []
+    most = MOST_ROWS if isinstance(data.source, TensorSource) else MOST_SAMPLES
+    rows = np.linspace(0, len(targets["train"]) - 1, min(len(targets["train"]), most)).astype(np.int64)
+    columns = _columns(data, rows)
     changing, read_twice = _read_twice(data)
     keys, key_targets = _keys(data, parts)
     return DataFacts(
@@ -148,7 +149,9 @@ def _columns(data: DataModule, rows: np.ndarray) -> list[Column]:
     inputs, _ = data.source.fetch(data.rows("train")[torch.from_numpy(rows)], 0)
     names = data.spec.feature_names
     if isinstance(inputs, Tensor):
-        values = inputs.double().numpy()
+        if isinstance(data.source, DatasetSource) and not inputs.is_floating_point():
+            return []  # tokens, of which the position says nothing
+        values = inputs.detach().cpu().double().numpy()
         return [Column(names[i] if names else f"feature {i}", "number", values[:, i]) for i in _first(values)]
     numbers, codes = inputs["numbers"].double().numpy(), inputs["codes"].numpy()
     columns = [Column(names[i], "number", numbers[:, i]) for i in _first(numbers)]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from omegaconf import DictConfig
 
+<<<<<<< HEAD
 from trainkit.data import LoaderData
+=======
+from trainkit.data.sources import seeded
+>>>>>>> check
 from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.inspection import lines
@@ -33,7 +38,7 @@ SEVERITIES = ("error", "warning", "note")
 
 
 def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
-    """Looks at what a run would be made of.
+    """Looks at what a run would be made of; random generators and threads are as before when it is done.
 
     Args:
         config: Composed.
@@ -48,16 +53,17 @@ def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
     narrator.say("works", lines.works_line(environment))
     if broken := lines.broken_line(environment):
         narrator.say("not", broken)
-    run = prepare(config, live, _no_report)
-    torch.set_num_threads(run.devices.threads)
     try:
-        result = _inspect(run.parts, run.devices, environment, narrator)
+        with seeded(config.seed), torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
+            run = prepare(config, live, _no_report)
+            torch.set_num_threads(run.devices.threads)
+            result = _inspect(run.parts, run.devices, environment, narrator)
     finally:
         torch.set_num_threads(threads)
     seconds = time.perf_counter() - started
     for line in lines.found_lines(result.findings):
         narrator.say("found", line)
-    return CheckResult(**{**vars(result), "seconds": seconds})
+    return replace(result, seconds=seconds)
 
 
 def _no_report(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
