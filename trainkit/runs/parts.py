@@ -58,6 +58,7 @@ class Parts:
         scheduler: Takes the optimizer; None for none.
         live: Objects that a script handed over.
         notes: Lines to tell the user, such as why a model was chosen.
+        lineage: The run that this one comes from, as ``environment.json`` records it; None for none.
     """
 
     config: DictConfig
@@ -69,3 +70,4 @@ class Parts:
     scheduler: SchedulerFactory | None = None
     live: LiveObjects = field(default_factory=LiveObjects)
     notes: dict[str, str] = field(default_factory=dict)
+    lineage: dict[str, Any] | None = None

@@ -31,9 +31,11 @@ from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
 from trainkit.runs.result import Result
+from trainkit.runs.resume import Parent, open_parent
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.score import PART_NAMES, baseline, estimate_json, save_predictions, score_parts
 from trainkit.runs.train import TrainOutcome, build_callbacks, train
+from trainkit.runs.warm_start import take_weights
 from trainkit.training import all_saved, usable_checkpoint
 from trainkit.types import Predictions
 
@@ -65,8 +67,12 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     Raises:
         TrainkitError: A mistake of the user's, found before anything is written.
     """
-    run = prepare(config, live, report)
-    directory = begin(run.parts, run.devices, overrides)
+    parent = open_parent(config, overrides)
+    if parent is not None:
+        config = _taken(parent.directory, parent.config, config, live, "resume_from")
+    run = prepare(config, live, report, parent.directory if parent else None, parent)
+    directory = begin(run.parts, run.devices, overrides, parent.hand_over if parent else None)
+    run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
     given = ", ".join(f"{name}=…" for name in ("model", "data", "task") if name in live.sections())
     if given:
@@ -92,12 +98,8 @@ def continue_run(
         narrator.say("run", f"{directory.path} is finished; nothing to do")
         narrator.say("test", narrate.metrics_text(result.test))
         return result
-    _judge(directory, stored, config, live)
-    for section in live.sections():
-        stored[section] = config[section]
+    stored = _taken(directory, stored, config, live, "run.dir")
     checkpoint, broken = usable_checkpoint(directory)
-    if live.model is not None:
-        load_initial(directory, live.model)
     run = prepare(stored, live, report, directory)
     for sentence in broken:
         narrator.say("broken", f"{sentence}; the one before it is used")
@@ -107,7 +109,17 @@ def continue_run(
     return finish(run, directory)
 
 
-def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects) -> None:
+def _taken(
+    directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str
+) -> DictConfig:
+    """A stored config, judged, with the present objects in their sections; ``key`` is how the command named the run."""
+    _judge(directory, stored, config, live, key)
+    for section in live.sections():
+        stored[section] = config[section]
+    return stored
+
+
+def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str) -> None:
     """Refuses foreign code in a stored config; what the present command itself names is the user's own word."""
     named = {name for _, name in targets_of(config)}
     for section in map(str, stored):
@@ -118,7 +130,7 @@ def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live
             raise RunError(
                 f"the {section} of this run was given in Python as an object ({node.live})",
                 where=str(directory.path),
-                hint=f"call fit from the script again, with overrides=['run.dir={directory.path}']",
+                hint=f"call fit from the script again, with overrides=['{key}={directory.path}']",
             )
         for where, name in targets_of(node, section):
             if name in named:
@@ -130,7 +142,13 @@ def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live
                 raise
 
 
-def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunDirectory | None = None) -> Run:
+def prepare(
+    config: DictConfig,
+    live: LiveObjects,
+    report: Reporter,
+    begun: RunDirectory | None = None,
+    parent: Parent | None = None,
+) -> Run:
     """Checks the config, builds everything, and tries one batch; writes nothing.
 
     Args:
@@ -138,11 +156,18 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
         live: Objects that stand in for sections of it.
         report: Writes the reports.
         begun: A run that goes on; its parts of the data are used.
+        parent: Given where it goes on in a new directory.
     """
     splits = Splits.load(begun.splits) if begun else None
     parts = build_parts(check_config(config, live.sections()), live, splits)
     if begun and parts.data.fingerprint != read_json(begun.environment)["data_fingerprint"]:
         raise DataError("the data has changed since this run began", where=str(begun.path), hint="start a new run")
+    if parent is not None:
+        parent.take_over(parts)
+    elif begun is not None and parts.network is not None:
+        load_initial(begun, parts.network.net)
+    elif begun is None and parts.config.init_from is not None:
+        take_weights(parts)
     devices = find_devices(parts.config)
     narrator = narrate.Narrator()
     run = Run(parts, devices, report, narrator)
@@ -171,6 +196,9 @@ def _say_head(run: Run) -> None:
     run.narrator.say("split", narrate.split_line(run.parts))
     run.narrator.say("task", narrate.task_line(run.parts))
     run.narrator.say("model", narrate.model_line(run.parts))
+    for label in ("resume", "init"):
+        if label in run.parts.notes:
+            run.narrator.say(label, run.parts.notes[label])
 
 
 def finish(run: Run, directory: RunDirectory) -> Result:
