@@ -125,6 +125,9 @@ def fit(
         given = [*choices, *overrides]
         if cfg is not None and given:
             raise ConfigError(f"{given[0]} beside a composed config", where="fit", hint=f"tk.compose(['{given[0]}'])")
+        if cfg is not None and resume_from is not None:
+            what = "resume_from beside a composed config, which does not tell what else was asked for"
+            raise ConfigError(what, where="fit", hint="tk.fit(resume_from=…, overrides=[…])")
         config = compose(given) if cfg is None else copied(cfg)
         if cfg is not None and HydraConfig.initialized():
             given += _take_job(config)

@@ -109,9 +109,7 @@ def continue_run(
     return finish(run, directory)
 
 
-def _taken(
-    directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str
-) -> DictConfig:
+def _taken(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str) -> DictConfig:
     """A stored config, judged, with the present objects in their sections; ``key`` is how the command named the run."""
     _judge(directory, stored, config, live, key)
     for section in live.sections():
