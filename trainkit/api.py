@@ -141,7 +141,9 @@ def fit(
         objects = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
         live = put_objects(config, datasets=datasets, **objects)  # type: ignore[arg-type]
         check_lists(callbacks, loggers)
-        return _run(config, replace(live, callbacks=callbacks, loggers=loggers), given)
+        asked = {name for name, thing in objects.items() if thing is not None} | ({"data"} if datasets else set())
+        named_here = [f"{name}={config[name]._target_}" for name in sorted(asked - live.sections())]
+        return _run(config, replace(live, callbacks=callbacks, loggers=loggers, named=named_here), given)
 
     return _inside_hydra(start)
 

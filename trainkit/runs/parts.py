@@ -29,6 +29,7 @@ class LiveObjects:
         scheduler: Takes an optimizer, gives a scheduler.
         callbacks: Lightning callbacks beside those of the config.
         loggers: Lightning loggers beside those of the config.
+        named: ``section=target`` of what was given as a class, function or partial and stands in the config.
     """
 
     model: nn.Module | None = None
@@ -38,6 +39,7 @@ class LiveObjects:
     scheduler: SchedulerFactory | None = None
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
+    named: Sequence[str] = ()
 
     def sections(self) -> set[str]:
         """Names of the config's sections that are replaced."""

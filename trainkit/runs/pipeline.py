@@ -23,7 +23,7 @@ from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, check_schedule, dry_batch, monitored
 from trainkit.runs.classical import check_classical, preprocessing, train_classical
 from trainkit.runs.devices import Devices, find_devices
-from trainkit.runs.directory import begin, continued_config
+from trainkit.runs.directory import begin, check_data_settings, continued_config
 from trainkit.runs.hparams import log_hparams
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
@@ -67,7 +67,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     Raises:
         TrainkitError: A mistake of the user's, found before anything is written.
     """
-    parent = open_parent(config, overrides)
+    parent = open_parent(config, [*overrides, *live.named])
     if parent is not None:
         config = _taken(parent.directory, parent.config, config, live, "resume_from")
     run = prepare(config, live, report, parent.directory if parent else None, parent)
@@ -92,7 +92,7 @@ def continue_run(
     """
     directory = RunDirectory.open(directory.path)
     narrator = narrate.Narrator()
-    stored = continued_config(directory, config, overrides)
+    stored = continued_config(directory, config, [*overrides, *live.named])
     if directory.status() == "completed":
         result = Result.load(directory)
         narrator.say("run", f"{directory.path} is finished; nothing to do")
@@ -112,6 +112,8 @@ def continue_run(
 def _taken(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str) -> DictConfig:
     """A stored config, judged, with the present objects in their sections; ``key`` is how the command named the run."""
     _judge(directory, stored, config, live, key)
+    if live.data is not None:
+        check_data_settings(directory, stored, config)
     for section in live.sections():
         stored[section] = config[section]
     return stored

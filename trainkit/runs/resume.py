@@ -1,4 +1,4 @@
-"""``resume_from``: a new run that goes on from another one's last checkpoint, for longer; called by ``run_pipeline``."""
+"""``resume_from``: a new run that goes on from another one's last checkpoint; called by ``run_pipeline``."""
 
 from __future__ import annotations
 
@@ -92,6 +92,7 @@ class Parent:
         """
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         best = self._best_entry(state["callbacks"][CheckpointWriter.__qualname__]["best"])
+        _put_epoch(state)
         _put_callbacks(state, parts, has_best=best is not None)
         _put_schedule(state, parts, self.step)
         run.checkpoints.mkdir(exist_ok=True)
@@ -191,6 +192,20 @@ def resumed_config(directory: RunDirectory, config: DictConfig, overrides: Seque
 
 def _may_change(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
+
+
+def _put_epoch(state: dict[str, Any]) -> None:
+    """Counts epochs as they stood after the last step: a run that ended there has closed its epoch, even a part of one.
+
+    Otherwise Lightning would call the rest of that epoch the next one.
+    """
+    epoch, position, _ = state["callbacks"][CheckpointWriter.__qualname__]["position"]
+    begun = epoch + (position > 0)
+    loop = state["loops"]["fit_loop"]
+    loop["epoch_loop.batch_progress"]["is_last_batch"] = position == 0
+    for counts in loop["epoch_progress"].values():
+        counts |= {"ready": begun, "started": begun, "processed": begun - 1, "completed": begun - 1}
+    state["epoch"] = begun - 1
 
 
 def _put_callbacks(state: dict[str, Any], parts: Parts, has_best: bool) -> None:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from trainkit.errors import ConfigError, RunError
-from trainkit.rundir import RunDirectory, sha256
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, sha256
 from trainkit.runs.parts import Parts
 
 NET = "net."
@@ -106,6 +106,9 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name.removeprefix(NET): opened.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise RunError(f"'{file}' is damaged: {error}", where="init_from") from error
+    version = metadata.get("format_version", "")
+    if version.isdecimal() and int(version) > FORMAT_VERSION:
+        raise RunError(f"'{file}' has format {version}", where="init_from", expected=f"{FORMAT_VERSION} or earlier")
     if not tensors:
         what = f"'{file}' holds no net's weights"
         raise RunError(what, where="init_from", expected="a model.safetensors that fit wrote for a net")
