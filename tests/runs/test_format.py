@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import trainkit as tk
 from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json
@@ -40,7 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
 
 def test_every_format_has_its_runs() -> None:
     kinds = ("classical", "images", "table")
-    assert RUNS == sorted(f"v{version}/{kind}" for version in range(1, FORMAT_VERSION + 1) for kind in kinds)
+    assert sorted(f"v{version}/{kind}" for version in range(1, FORMAT_VERSION + 1) for kind in kinds) == RUNS
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -107,9 +108,14 @@ def test_nothing_in_it_names_a_machine(name: str) -> None:
         if file.is_file():
             assert named.search(file.read_bytes()) is None, file
     known = read_json(FIXTURES / name / "run" / "environment.json")
-    assert known["git"] is None and known["command"] == [] and set(known["hardware"]) == {
-        *("accelerator", "devices", "threads"),
-    }
+    assert (
+        known["git"] is None
+        and known["command"] == []
+        and set(known["hardware"])
+        == {
+            *("accelerator", "devices", "threads"),
+        }
+    )
 
 
 def test_they_stay_small() -> None:
@@ -133,9 +139,7 @@ def test_a_reader_of_a_later_kind_is_refused(place: Callable[[str], Path]) -> No
     save_file(tensors, run.weights, metadata)
     with pytest.raises(tk.DataError) as caught:
         tk.load_run(run.path)
-    assert str(caught.value) == (
-        "unknown reader 'hologram' in the model's metadata\n  where    model.safetensors"
-    )
+    assert str(caught.value) == ("unknown reader 'hologram' in the model's metadata\n  where    model.safetensors")
 
 
 def test_predictions_are_what_the_fixtures_claim() -> None:

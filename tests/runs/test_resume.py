@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 import trainkit as tk
 from trainkit.cli import main
 from trainkit.rundir import RunDirectory, read_json, sha256, write_json
+from trainkit.runs.load import load_config
 from trainkit.runs.resume import advance, resumed_config
 from trainkit.training import read_metrics
 
@@ -282,15 +283,15 @@ def test_length_watching_and_devices_may_change_and_all_else_is_the_runs_own(dig
         *("scheduler.warmup=3", "launch.max_restarts=0", "run.root=elsewhere", "model=mlp", "seed=0"),
         f"resume_from={digits.path}",
     ]
-    config, stored = tk.compose(overrides), OmegaConf.load(digits.config)
+    config, stored = tk.compose(overrides), load_config(digits)
     new = resumed_config(digits, config, overrides)
     assert (new.trainer.max_epochs, new.trainer.max_steps) == (7, None)  # the limit given replaces both
     for key in ("checkpoint", "callbacks", "evaluation", "launch"):
         expected = OmegaConf.to_container(config[key])
         if key == "evaluation":
-            expected["resamples"] = stored.evaluation.resamples  # type: ignore[index,call-overload]
+            expected["resamples"] = stored.evaluation.resamples
         if key == "checkpoint":
-            expected["every_n_steps"] = 15  # type: ignore[index,call-overload]
+            expected["every_n_steps"] = 15
         assert OmegaConf.to_container(new[key]) == expected
     assert (new.trainer.precision, new.trainer.devices, new.scheduler.warmup) == ("bf16-mixed", 2, 3)
     assert new.run.root == "elsewhere" and new.resume_from == str(digits.path) and new.init_from is None
@@ -299,7 +300,7 @@ def test_length_watching_and_devices_may_change_and_all_else_is_the_runs_own(dig
         if key == "data":
             was.num_workers = 1
         assert new[key] == was
-    assert new.trainer.log_every_n_steps == 10 and OmegaConf.load(digits.config).trainer.max_steps == 50
+    assert new.trainer.log_every_n_steps == 10 and load_config(digits).trainer.max_steps == 50
 
 
 @pytest.mark.parametrize(
@@ -333,8 +334,14 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused(
     shutil.rmtree(tmp_path / "none" / "checkpoints")
     for path, text in (
         ("nowhere", "there is no run directory 'nowhere'\n  where    resume_from\n"),
-        ("empty", "'empty' holds no run\n  where    resume_from\n  expected a directory with a config.yaml, as fit makes"),
-        ("none", "'none' has no checkpoint yet\n  where    resume_from\n  hint     trainkit fit run.dir=none starts it\n"),
+        (
+            "empty",
+            "'empty' holds no run\n  where    resume_from\n  expected a directory with a config.yaml, as fit makes",
+        ),
+        (
+            "none",
+            "'none' has no checkpoint yet\n  where    resume_from\n  hint     trainkit fit run.dir=none starts it\n",
+        ),
         ("broken", "no checkpoint of 'broken' can be used: step-80.ckpt is damaged; step-72.ckpt is damaged\n"),
         (str(logistic.path), f"'{logistic.path}' is a classical model, which has no steps to go on from\n"),
     ):
@@ -383,17 +390,22 @@ def test_python_goes_on_with_objects_and_with_classes(
     monkeypatch.chdir(tmp_path)
     points = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     data = TensorDataset(points, (points[:, 0] > 0).long())
-    common = {"train": data, "task": "classification", "batch_size": 16, "overrides": [*FAST, "logger=none"]}
+    common: dict[str, Any] = {
+        "train": data,
+        "task": "classification",
+        "batch_size": 16,
+        "overrides": [*FAST, "logger=none"],
+    }
     constant = {"scheduler": tk.constant(), **common}
-    whole = tk.fit(model=Own(4, 2), max_epochs=4, **constant)  # type: ignore[arg-type]
+    whole = tk.fit(model=Own(4, 2), max_epochs=4, **constant)
     torch.manual_seed(5)
-    first = tk.fit(model=(net := Own(4, 2)), max_epochs=2, name="first", **constant)  # type: ignore[arg-type]
+    first = tk.fit(model=(net := Own(4, 2)), max_epochs=2, name="first", **constant)
     assert first.run_dir is not None and whole.run_dir is not None
     with pytest.raises(tk.RunError, match="resume_from=") as caught:
         tk.fit(resume_from=first.run_dir, max_epochs=4)
     assert "was given in Python as an object" in str(caught.value)
     other = Own(4, 2)
-    with pytest.raises(tk.ConfigError, match="the data is given with batch_size=64, but the run has data.batch_size=16"):
+    with pytest.raises(tk.ConfigError, match=r"with batch_size=64, but the run has data\.batch_size=16"):
         tk.fit(model=other, train=data, max_epochs=4, resume_from=first.run_dir)
     longer = tk.fit(model=other, train=data, batch_size=16, max_epochs=4, resume_from=first.run_dir)
     assert longer.steps == whole.steps == 12 and not torch.equal(other.weight, net.weight)
@@ -405,5 +417,7 @@ def test_python_goes_on_with_objects_and_with_classes(
 
 def test_a_class_other_than_the_runs_own_is_not_quietly_passed_over(short: RunDirectory) -> None:
     for overrides in ([f"resume_from={short.path}", "trainer.max_epochs=20"], [f"run.dir={short.path}"]):
-        with pytest.raises(tk.ConfigError, match="model=torch.nn.modules.linear.Linear, but .* has model._target_="):
+        with pytest.raises(
+            tk.ConfigError, match=r"model=torch\.nn\.modules\.linear\.Linear, but .* has model\._target_="
+        ):
             tk.fit(model=nn.Linear, overrides=overrides)

@@ -49,7 +49,9 @@ def test_a_training_starts_from_the_weights_to_use(
     as_file: bool, cli: Cli, digits: RunDirectory, tmp_path: Path
 ) -> None:
     given = digits.weights if as_file else digits.path
-    code, out, err = cli("fit", "run.dir=new", f"init_from={given}", "model=mlp", "trainer.max_steps=1", "seed=3", *FAST)
+    code, out, err = cli(
+        "fit", "run.dir=new", f"init_from={given}", "model=mlp", "trainer.max_steps=1", "seed=3", *FAST
+    )
     assert (code, err) == (0, "") and f"init   6 of 6 tensors from {given}\nplan " in out
     run = RunDirectory(tmp_path / "new")
     parent, begun = net_of(digits.weights), net_of(run.initial_weights, "")
@@ -149,7 +151,10 @@ def test_a_run_that_gives_no_weights_is_refused(
     for given, text in (
         ("nowhere", "there is no 'nowhere'\n  where    init_from\n  expected a run, or its model.safetensors\n"),
         ("empty", "'empty' holds no run\n  where    init_from\n"),
-        ("unfinished", "'unfinished' has no weights yet: it was not finished\n  where    init_from\n  hint     trainkit fit"),
+        (
+            "unfinished",
+            "'unfinished' has no weights yet: it was not finished\n  where    init_from\n  hint     trainkit fit",
+        ),
         (logistic.path, f"'{logistic.path}' is a classical model, which has no net's weights\n  where    init_from\n"),
         (logistic.weights, f"'{logistic.weights}' holds no net's weights\n  where    init_from\n"),
         ("damaged.safetensors", "'damaged.safetensors' is damaged: "),
@@ -159,7 +164,8 @@ def test_a_run_that_gives_no_weights_is_refused(
         ("net.pkl", f"'net.pkl' is no file of weights\n  where    init_from\n{expected}"),
         (
             checkpoint,
-            f"'{checkpoint}' is no file of weights\n  where    init_from\n{expected}  hint     init_from={digits.path}\n",
+            f"'{checkpoint}' is no file of weights\n  where    init_from\n{expected}"
+            f"  hint     init_from={digits.path}\n",
         ),
     ):
         code, out, err = cli("fit", f"init_from={given}", "model=mlp", "trainer.max_steps=1", *FAST)

@@ -46,7 +46,7 @@ def software(deterministic: bool) -> dict[str, Any]:
             "version": str(torch.__version__),
             "commit": torch.version.git_version,
             "blas": _built_with("BLAS_INFO"),
-            "onednn": torch.backends.mkldnn.is_available(),
+            "onednn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "cuda_arch": torch.cuda.get_arch_list() if torch.cuda.is_available() else [],
         },
@@ -73,7 +73,7 @@ def hardware(devices: Devices) -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(idx) for idx in range(torch.cuda.device_count())],
         "driver": _driver(),
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,  # type: ignore[no-untyped-call]
     }
 
 
@@ -128,7 +128,7 @@ def _memory() -> int | None:
 
 
 def _driver() -> str | None:
-    found = re.search(r"Kernel Module\D+([\d.]+)", _text_of(Path("/proc/driver/nvidia/version")) or "")
+    found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _text_of(Path("/proc/driver/nvidia/version")) or "")
     return found.group(1) if found else None
 
 
