@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import trainkit as tk
 from trainkit.cli import main
+from trainkit.config.copying import plain
 from trainkit.rundir import RunDirectory, read_json, sha256, write_json
 from trainkit.runs.load import load_config
 from trainkit.runs.resume import advance, resumed_config
@@ -287,12 +287,12 @@ def test_length_watching_and_devices_may_change_and_all_else_is_the_runs_own(dig
     new = resumed_config(digits, config, overrides)
     assert (new.trainer.max_epochs, new.trainer.max_steps) == (7, None)  # the limit given replaces both
     for key in ("checkpoint", "callbacks", "evaluation", "launch"):
-        expected = OmegaConf.to_container(config[key])
+        expected = plain(config[key])
         if key == "evaluation":
             expected["resamples"] = stored.evaluation.resamples
         if key == "checkpoint":
             expected["every_n_steps"] = 15
-        assert OmegaConf.to_container(new[key]) == expected
+        assert plain(new[key]) == expected
     assert (new.trainer.precision, new.trainer.devices, new.scheduler.warmup) == ("bf16-mixed", 2, 3)
     assert new.run.root == "elsewhere" and new.resume_from == str(digits.path) and new.init_from is None
     for key in ("data", "model", "task", "optimizer", "seed"):
@@ -390,13 +390,8 @@ def test_python_goes_on_with_objects_and_with_classes(
     monkeypatch.chdir(tmp_path)
     points = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     data = TensorDataset(points, (points[:, 0] > 0).long())
-    common: dict[str, Any] = {
-        "train": data,
-        "task": "classification",
-        "batch_size": 16,
-        "overrides": [*FAST, "logger=none"],
-    }
-    constant = {"scheduler": tk.constant(), **common}
+    constant: dict[str, Any] = {"train": data, "task": "classification", "batch_size": 16, "scheduler": tk.constant()}
+    constant["overrides"] = [*FAST, "logger=none"]
     whole = tk.fit(model=Own(4, 2), max_epochs=4, **constant)
     torch.manual_seed(5)
     first = tk.fit(model=(net := Own(4, 2)), max_epochs=2, name="first", **constant)
@@ -417,7 +412,5 @@ def test_python_goes_on_with_objects_and_with_classes(
 
 def test_a_class_other_than_the_runs_own_is_not_quietly_passed_over(short: RunDirectory) -> None:
     for overrides in ([f"resume_from={short.path}", "trainer.max_epochs=20"], [f"run.dir={short.path}"]):
-        with pytest.raises(
-            tk.ConfigError, match=r"model=torch\.nn\.modules\.linear\.Linear, but .* has model\._target_="
-        ):
+        with pytest.raises(tk.ConfigError, match=r"model=torch\.nn\..*\.Linear, but .* has model\._target_="):
             tk.fit(model=nn.Linear, overrides=overrides)
