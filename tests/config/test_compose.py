@@ -18,7 +18,7 @@ from trainkit.config.compose import check_sweep, compose, friendly, group_choice
 from trainkit.errors import ConfigError
 
 ROOT = (
-    "one of seed, run, trainer, checkpoint, launch, evaluation, "
+    "one of seed, resume_from, init_from, run, trainer, checkpoint, launch, evaluation, "
     "data, model, task, optimizer, scheduler, callbacks, logger"
 )
 

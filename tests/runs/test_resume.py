@@ -164,7 +164,9 @@ def test_the_best_checkpoint_of_the_parent_stays_the_best(cli: Cli, tmp_path: Pa
     saved = tk.load_run(run.path).saved.state
     assert all(torch.equal(saved[f"net.{n.removeprefix('model.net.')}"], weights[n]) for n in weights if ".net." in n)
     (parent.checkpoints / best["file"]).write_bytes(b"damaged")
-    assert cli("fit", "run.dir=anew", "resume_from=parent", "trainer.max_epochs=5").code == 0
+    code, out, _ = cli("fit", "run.dir=anew", "resume_from=parent", "trainer.max_epochs=5")
+    told = "resume parent at step 24 · its best checkpoint is damaged: the best is chosen anew\n"
+    assert code == 0 and told in out
     assert read_json(RunDirectory(tmp_path / "anew").best)["step"] > 24
 
 

@@ -122,22 +122,6 @@ def disagreements(
                 yield text if key in groups else f"{key}={now}", found[0], _named(found[1])
 
 
-def check_data_settings(directory: RunDirectory, stored: DictConfig, config: DictConfig) -> None:
-    """Refuses data given as an object with other settings than the run has, such as another batch size.
-
-    Raises:
-        ConfigError: The first setting that differs.
-    """
-    for key, was in stored.data.items():
-        now = config.data.get(key, was)
-        if key not in ("live", "file", "sha256", "num_workers") and now != was:
-            raise ConfigError(
-                f"the data is given with {key}={now}, but the run has data.{key}={was}",
-                where=str(directory.path),
-                hint=f"{key}={was}",
-            )
-
-
 def _difference(now: Any, was: Any, path: str) -> tuple[str, Any] | None:
     """Where a composed node says something else than a stored one, whose ``???`` have been filled, and what was."""
     if not (isinstance(now, dict) and isinstance(was, dict)):

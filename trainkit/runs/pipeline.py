@@ -14,17 +14,17 @@ import torch
 from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
-from trainkit.config.targets import resolve_judged, targets_of
 from trainkit.data import Splits
-from trainkit.errors import ConfigError, DataError, LaunchError, RunError
+from trainkit.errors import DataError, LaunchError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, check_schedule, dry_batch, monitored
 from trainkit.runs.classical import check_classical, preprocessing, train_classical
 from trainkit.runs.devices import Devices, find_devices
-from trainkit.runs.directory import begin, check_data_settings, continued_config
+from trainkit.runs.directory import begin, continued_config
 from trainkit.runs.hparams import log_hparams
+from trainkit.runs.judging import taken_up
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
 from trainkit.runs.parts import LiveObjects, Parts
@@ -69,7 +69,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     """
     parent = open_parent(config, [*overrides, *live.named])
     if parent is not None:
-        config = _taken(parent.directory, parent.config, config, live, "resume_from")
+        config = taken_up(parent.directory, parent.config, config, live, "resume_from")
     run = prepare(config, live, report, parent.directory if parent else None, parent)
     directory = begin(run.parts, run.devices, overrides, parent.hand_over if parent else None)
     run.checkpoint, _ = usable_checkpoint(directory)
@@ -98,7 +98,7 @@ def continue_run(
         narrator.say("run", f"{directory.path} is finished; nothing to do")
         narrator.say("test", narrate.metrics_text(result.test))
         return result
-    stored = _taken(directory, stored, config, live, "run.dir")
+    stored = taken_up(directory, stored, config, live, "run.dir")
     checkpoint, broken = usable_checkpoint(directory)
     run = prepare(stored, live, report, directory)
     for sentence in broken:
@@ -107,39 +107,6 @@ def continue_run(
     at = f"from {checkpoint.name}" if checkpoint else "from the start: no checkpoint was written yet"
     narrator.say("run", f"{directory.path} continues {at}")
     return finish(run, directory)
-
-
-def _taken(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str) -> DictConfig:
-    """A stored config, judged, with the present objects in their sections; ``key`` is how the command named the run."""
-    _judge(directory, stored, config, live, key)
-    if live.data is not None:
-        check_data_settings(directory, stored, config)
-    for section in live.sections():
-        stored[section] = config[section]
-    return stored
-
-
-def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str) -> None:
-    """Refuses foreign code in a stored config; what the present command itself names is the user's own word."""
-    named = {name for _, name in targets_of(config)}
-    for section in map(str, stored):
-        node = stored[section]
-        if section in live.sections() or not isinstance(node, DictConfig):
-            continue
-        if "live" in node:
-            raise RunError(
-                f"the {section} of this run was given in Python as an object ({node.live})",
-                where=str(directory.path),
-                hint=f"call fit from the script again, with overrides=['{key}={directory.path}']",
-            )
-        for where, name in targets_of(node, section):
-            if name in named:
-                continue
-            try:
-                resolve_judged(name, config.run.trust, where)
-            except ConfigError as error:
-                error.hint = error.hint and f"if you trust it: run.trust=[{name.partition('.')[0]}]"
-                raise
 
 
 def prepare(

@@ -75,7 +75,10 @@ class Parent:
                 expected=f"more than {self.step:,} steps in all",
                 hint=f"trainer.max_epochs={2 * -(-self.step // parts.data.steps_per_epoch())}",
             )
-        parts.notes["resume"] = " · ".join([f"{self.directory.path} at step {self.step:,}", *self.broken])
+        told = [f"{self.directory.path} at step {self.step:,}", *self.broken]
+        if self.directory.best.is_file() and self._best_entry(read_json(self.directory.best)) is None:
+            told.append("its best checkpoint is damaged: the best is chosen anew")
+        parts.notes["resume"] = " · ".join(told)
         parts.lineage = {
             "resume_from": str(self.directory.path),
             "sha256": sha256(self.checkpoint),
