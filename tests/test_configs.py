@@ -34,13 +34,17 @@ NEEDED = {
         *("+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=40"),
         *("+data.train.image_size=[3,8,8]", "+data.train.transform._target_=torchvision.transforms.ToTensor"),
     ],
+    "data=custom": ["data._target_=trainkit.data.Digits"],
     "model=custom": ["model._target_=torch.nn.Linear", "+model.in_features=???", "+model.out_features=???"],
 }
+OWN_BATCHES = ("data=loaders",)
+"""Choices that only a LightningModule of the user's own can take."""
+
 DATA = {"model=cnn": "digits", "model=linear": "diabetes", "task=regression": "diabetes"}
 
 
 def chosen(group: str) -> list[str]:
-    return [f"{group}={name}" for name in groups()[group]]
+    return [f"{group}={name}" for name in groups()[group] if f"{group}={name}" not in OWN_BATCHES]
 
 
 def overrides(choice: str) -> list[str]:
@@ -61,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_group_is_covered() -> None:
     assert set(groups()) == {
-        *("data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment"),
+        *("data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger", "module", "experiment"),
     }
 
 

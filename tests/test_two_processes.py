@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,6 +159,38 @@ def test_the_command_line_trains_with_two_processes(cli: Callable[..., Any], tmp
     assert results[0]["objective"]["value"] == pytest.approx(results[1]["objective"]["value"])
     for key in ("status", "steps", "epochs", "best_checkpoint", "data_fingerprint"):
         assert results[0][key] == results[1][key]
+
+
+STOPS = """
+import os, signal
+import lightning as L
+
+
+class StopsItsParent(L.Callback):
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_rank == 1 and trainer.global_step == 7:
+            os.kill(os.getppid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_command_stops_its_processes_and_it_goes_on_to_the_same_bits(
+    cli: Callable[..., Any], group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stops_its_parent.py").write_text(STOPS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = ("fit", "run.dir=run", *PLAIN, *JOBS["random"], "trainer.devices=2")
+    callback = "+callbacks.stop._target_=stops_its_parent.StopsItsParent"
+    code, out, _ = cli(*command, callback)
+    run = RunDirectory(tmp_path / "run")
+    assert code == 128 + signal.SIGTERM and "stop   saved at step " in out
+    stopped_at = read_json(run.result)["steps"]
+    assert (run.status(), 7 <= stopped_at < 20) == ("interrupted", True)
+    code, out, err = cli(*command, callback)
+    assert (code, err) == (0, "") and f"continues from step-{stopped_at}.ckpt\n" in out
+    whole = trained(RunDirectory(group / "random"))
+    assert trained(run).logged == whole.logged
+    torch.testing.assert_close(trained(run).weights, whole.weights, rtol=0, atol=0)
 
 
 SCRIPT = '''

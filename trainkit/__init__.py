@@ -13,7 +13,7 @@ from trainkit.config import register
 
 if TYPE_CHECKING:
     from trainkit.api import compose, evaluate, fit, load_run, predict
-    from trainkit.data import ArrayData, DataModule, DatasetData, TableData
+    from trainkit.data import ArrayData, DataModule, DatasetData, LoaderData, TableData
     from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
     from trainkit.models import CNN, MLP
     from trainkit.optim import adamw, constant, cosine, sgd
@@ -27,7 +27,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "trainkit.api": ("compose", "evaluate", "fit", "load_run", "predict"),
-    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "TableData"),
+    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "LoaderData", "TableData"),
     "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
     "trainkit.models": ("CNN", "MLP"),
     "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
@@ -51,6 +51,7 @@ __all__ = [
     "DatasetData",
     "Estimate",
     "LaunchError",
+    "LoaderData",
     "Regression",
     "Result",
     "Run",

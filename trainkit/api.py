@@ -17,14 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
 from trainkit.config.messages import from_omegaconf
-from trainkit.data import Splits
+from trainkit.data import LoaderData, Splits
 from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError, one_of
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.launch import IMPORTING_MAIN
 from trainkit.runs.live import check_lists, put_objects
 from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
-from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.runs.parts import LiveObjects, RunParts
 from trainkit.runs.pipeline import continue_run, run_pipeline
 from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
@@ -32,12 +32,12 @@ from trainkit.runs.score import PART_NAMES, score_parts, unseen_cells
 from trainkit.types import Predictions
 
 if TYPE_CHECKING:
+    from lightning import LightningDataModule, LightningModule
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers.logger import Logger
     from torch import nn
     from torch.utils.data import Dataset
 
-    from trainkit.data import DataModule
     from trainkit.optim import OptimizerFactory, SchedulerFactory
     from trainkit.tasks import Task
 
@@ -48,10 +48,11 @@ def fit(
     cfg: DictConfig | None = None,
     *,
     model: nn.Module | Any = None,
+    module: LightningModule | Any = None,
     train: Dataset[Any] | Any = None,
     val: Dataset[Any] | Any = None,
     test: Dataset[Any] | Any = None,
-    data: DataModule | str | None = None,
+    data: LightningDataModule | str | None = None,
     task: Task | str | Any = None,
     optimizer: OptimizerFactory | str | None = None,
     scheduler: SchedulerFactory | str | None = None,
@@ -77,10 +78,13 @@ def fit(
     Args:
         cfg: A composed config, from ``compose`` or ``hydra.main``; composed from ``overrides`` by default.
         model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
-        train: The user's own map-style ``Dataset`` (or a class or partial of one).
+        module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
+            loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
+        train: The user's own map-style ``Dataset`` (or a class or partial of one); with ``module`` also a
+            ``DataLoader``, or a list or dict of them.
         val: Likewise for validation; drawn from ``train`` by default.
         test: Likewise for the test.
-        data: A ``DataModule``, or the name of a YAML in ``conf/data``.
+        data: A ``DataModule``, with ``module`` any ``LightningDataModule``, or the name of a YAML in ``conf/data``.
         task: ``classification``, ``regression``, ``auto``, or a ``Task``.
         optimizer: A callable that takes parameter groups, such as ``adamw(lr=3e-4)``, or a name.
         scheduler: A callable that takes an optimizer, such as ``cosine()``, or a name.
@@ -121,7 +125,8 @@ def fit(
 
     def start() -> Result:
         choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
-        choices += ["data=dataset"] * (bool(datasets) and cfg is None)
+        if cfg is None:
+            choices += ["module=custom"] if module is not None else ["data=dataset"] if datasets else []
         given = [*choices, *overrides]
         if cfg is not None and given:
             raise ConfigError(f"{given[0]} beside a composed config", where="fit", hint=f"tk.compose(['{given[0]}'])")
@@ -139,7 +144,7 @@ def fit(
         if max_steps is not None and max_epochs is None:
             config.trainer.max_epochs = None
         objects = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
-        live = put_objects(config, datasets=datasets, **objects)  # type: ignore[arg-type]
+        live = put_objects(config, datasets=datasets, module=module, **objects)  # type: ignore[arg-type]
         check_lists(callbacks, loggers)
         asked = {name for name, thing in objects.items() if thing is not None} | ({"data"} if datasets else set())
         named_here = [f"{name}={config[name]._target_}" for name in sorted(asked - live.sections())]
@@ -225,7 +230,7 @@ def _run(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Res
     return run_pipeline(config, live, overrides, write_reports)
 
 
-def write_reports(run: RunDirectory, result: Result, parts: Parts, predictions: dict[str, Predictions]) -> None:
+def write_reports(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
     """Writes ``report.html`` and ``MODEL_CARD.md`` of a run."""
     from trainkit.reports import write_model_card, write_report
     from trainkit.training import read_metrics
@@ -235,7 +240,8 @@ def write_reports(run: RunDirectory, result: Result, parts: Parts, predictions: 
     counts = unseen_cells(parts.data)
     notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
     write_report(run.path, result.to_json(), config, history, predictions, notes=notes)
-    write_model_card(run.path, result.to_json(), config, parts.data.spec, predictions, notes=notes)
+    spec = None if isinstance(parts.data, LoaderData) else parts.data.spec
+    write_model_card(run.path, result.to_json(), config, spec, predictions, notes=notes)
 
 
 def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ()) -> Result:

@@ -9,6 +9,7 @@ from trainkit.data.bundled import BundledTable, Digits
 from trainkit.data.dataset import DatasetData
 from trainkit.data.evaluation_loader import EvaluationBatch, EvaluationLoader
 from trainkit.data.loader import BatchLoader, Execution, Step
+from trainkit.data.loaders import LoaderData
 from trainkit.data.module import DataModule
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.splits import Splits
@@ -25,6 +26,7 @@ __all__ = [
     "EvaluationLoader",
     "Execution",
     "ExecutionPlan",
+    "LoaderData",
     "LoaderState",
     "Splits",
     "Step",

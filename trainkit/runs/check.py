@@ -172,7 +172,7 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
     shapes = ", ".join(f"{name} {str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in named.items())
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own_file(frame.filename)]
     at = f", {own[-1].filename}:{own[-1].lineno}" if own else ""
     return ConfigError(
         f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {cause}",
@@ -181,6 +181,6 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     )
 
 
-def _is_own(file: str) -> bool:
+def is_own_file(file: str) -> bool:
     """Whether a file is the user's: neither installed nor part of this package."""
     return "site-packages" not in file and not Path(file).is_relative_to(Path(__file__).parent.parent)

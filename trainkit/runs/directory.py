@@ -17,15 +17,15 @@ from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
 from trainkit.runs.load import load_config
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.provenance import environment
 
 
 def begin(
-    parts: Parts,
+    parts: RunParts,
     devices: Devices,
     overrides: Sequence[str],
-    hand_over: Callable[[RunDirectory, Parts], None] | None = None,
+    hand_over: Callable[[RunDirectory, Any], None] | None = None,
 ) -> RunDirectory:
     """Makes the run directory, after every check, and writes what is known before training.
 
@@ -44,8 +44,11 @@ def begin(
     parts.data.splits.save(run.splits)
     write_json(run.environment, environment(parts, devices))
     OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
-    if parts.network is not None and (parts.live.model is not None or parts.config.get("init_from")):
-        state = {name: tensor.detach().cpu().clone() for name, tensor in parts.network.net.state_dict().items()}
+    given = parts.live.model or parts.live.module
+    if given is None and isinstance(parts, Parts) and parts.network is not None and parts.config.init_from is not None:
+        given = parts.network.net
+    if given is not None:
+        state = {name: tensor.detach().cpu().clone() for name, tensor in given.state_dict().items()}
         with atomic_path(run.initial_weights) as temporary:
             save_file(state, temporary, {"format": "pt"})
     if hand_over is not None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from trainkit.config.copying import plain
 from trainkit.rundir import RunDirectory
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import RunParts
 from trainkit.runs.result import Result
 
-SECTIONS = ("seed", "data", "model", "task", "optimizer", "scheduler", "trainer")
+SECTIONS = ("seed", "data", "model", "module", "task", "optimizer", "scheduler", "trainer")
 """Sections of the config that make up the hyper-parameters."""
 
 LEFT_OUT = {
@@ -25,7 +25,7 @@ LEFT_OUT = {
 """Keys that say where and how a run was made, not what was tried."""
 
 
-def log_hparams(parts: Parts, run: RunDirectory, result: Result) -> None:
+def log_hparams(parts: RunParts, run: RunDirectory, result: Result) -> None:
     """Writes the run's settings and final metrics, where it keeps TensorBoard events."""
     if not any(run.path.glob("events.out.tfevents.*")):
         return

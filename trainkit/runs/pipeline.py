@@ -14,8 +14,8 @@ import torch
 from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
-from trainkit.data import Splits
-from trainkit.errors import DataError, LaunchError
+from trainkit.data import LoaderData, Splits
+from trainkit.errors import ConfigError, DataError, LaunchError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.build import build_parts
@@ -27,7 +27,11 @@ from trainkit.runs.hparams import log_hparams
 from trainkit.runs.judging import taken_up
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
-from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.runs.own_module import Look, build_module_parts, check_module_callbacks, has_own_module, look
+from trainkit.runs.own_module import describe as describe_module
+from trainkit.runs.own_module import plan as plan_of_module
+from trainkit.runs.own_training import scores, train_own
+from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
 from trainkit.runs.result import Result
@@ -39,19 +43,23 @@ from trainkit.runs.warm_start import take_weights
 from trainkit.training import all_saved, usable_checkpoint
 from trainkit.types import Predictions
 
-Reporter = Callable[[RunDirectory, Result, Parts, dict[str, Predictions]], None]
+Reporter = Callable[[RunDirectory, Result, RunParts, dict[str, Predictions]], None]
 """Writes the reports of a finished run."""
+
+LOADED = ("model", "module", "data", "task")
+"""Sections whose objects ``load_run`` takes again."""
 
 
 @dataclass
 class Run:
     """A run under way."""
 
-    parts: Parts
+    parts: Parts | ModuleParts
     devices: Devices
     report: Reporter
     narrator: narrate.Narrator = field(default_factory=narrate.Narrator)
     checkpoint: Path | None = None
+    seen: Look | None = None
     started: float = field(default_factory=time.perf_counter)
 
 
@@ -74,7 +82,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     directory = begin(run.parts, run.devices, overrides, parent.hand_over if parent else None)
     run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
-    given = ", ".join(f"{name}=…" for name in ("model", "data", "task") if name in live.sections())
+    given = ", ".join(f"{name}=…" for name in LOADED if name in live.sections())
     if given:
         run.narrator.say("note", f"given as objects, which load_run({str(directory.path)!r}, {given}) takes again")
     return finish(run, directory)
@@ -126,21 +134,23 @@ def prepare(
         parent: Given where it goes on in a new directory.
     """
     splits = Splits.load(begun.splits) if begun else None
-    parts = build_parts(check_config(config, live.sections()), live, splits)
+    checked = check_config(config, live.sections())
+    is_own = has_own_module(checked)
+    parts = build_module_parts(checked, live, splits) if is_own else build_parts(checked, live, splits)
     if begun and parts.data.fingerprint != read_json(begun.environment)["data_fingerprint"]:
         raise DataError("the data has changed since this run began", where=str(begun.path), hint="start a new run")
-    if parent is not None:
-        parent.take_over(parts)
-    elif begun is not None and parts.network is not None:
-        load_initial(begun, parts.network.net)
-    elif begun is None and parts.config.init_from is not None:
-        take_weights(parts)
+    _inherit(parts, begun, parent)
     devices = find_devices(parts.config)
     narrator = narrate.Narrator()
     run = Run(parts, devices, report, narrator)
+    if isinstance(parts, ModuleParts):
+        run.seen = look(parts, devices)
+        check_module_callbacks(parts, run.seen)
+        _say_module(run, parts, run.seen)
+        return run
     if parts.network is None:
         check_classical(parts)
-        _say_head(run)
+        _say_head(run, parts)
         narrator.say("note", "the sections optimizer, scheduler, trainer and checkpoint do not apply to this model")
         return run
     if devices.count > 1:
@@ -150,7 +160,7 @@ def prepare(
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
     dry = dry_batch(parts, devices.torch_device)
-    _say_head(run)
+    _say_head(run, parts)
     narrator.say("plan", narrate.plan_line(parts, schedule, devices))
     if schedule.notice:
         narrator.say("note", schedule.notice)
@@ -158,14 +168,40 @@ def prepare(
     return run
 
 
-def _say_head(run: Run) -> None:
-    run.narrator.say("data", run.parts.data.describe())
-    run.narrator.say("split", narrate.split_line(run.parts))
-    run.narrator.say("task", narrate.task_line(run.parts))
-    run.narrator.say("model", narrate.model_line(run.parts))
+def _inherit(parts: Parts | ModuleParts, begun: RunDirectory | None, parent: Parent | None) -> None:
+    """Puts into fresh parts what they take from an earlier run."""
+    if isinstance(parts, ModuleParts):
+        key = "resume_from" if parent is not None else "init_from"
+        if parts.config.get(key) is not None and (parent is not None or begun is None):
+            what = f"{key} is for nets that trainkit trains, and this is a LightningModule of your own"
+            raise ConfigError(what, where=key, hint="run.dir=RUN goes on with a run that was stopped")
+        if begun is not None and parts.live.module is not None:
+            load_initial(begun, parts.live.module)
+    elif parent is not None:
+        parent.take_over(parts)
+    elif begun is None and parts.config.init_from is not None:
+        take_weights(parts)
+    elif begun is not None and parts.network is not None:
+        load_initial(begun, parts.network.net)
+
+
+def _say_head(run: Run, parts: Parts) -> None:
+    run.narrator.say("data", parts.data.describe())
+    run.narrator.say("split", narrate.split_line(parts))
+    run.narrator.say("task", narrate.task_line(parts))
+    run.narrator.say("model", narrate.model_line(parts))
     for label in ("resume", "init"):
-        if label in run.parts.notes:
-            run.narrator.say(label, run.parts.notes[label])
+        if label in parts.notes:
+            run.narrator.say(label, parts.notes[label])
+
+
+def _say_module(run: Run, parts: ModuleParts, seen: Look) -> None:
+    run.narrator.say("data", parts.data.describe())
+    if not isinstance(parts.data, LoaderData):
+        run.narrator.say("split", narrate.split_line(parts))
+    run.narrator.say("module", describe_module(parts, seen))
+    run.narrator.say("plan", plan_of_module(parts, run.devices))
+    run.narrator.say("check", seen.notice or f"dry batch ok · logs {', '.join(seen.names) or 'nothing'}")
 
 
 def finish(run: Run, directory: RunDirectory) -> Result:
@@ -196,7 +232,10 @@ def _stop(signum: int) -> None:
 
 def _train(run: Run, directory: RunDirectory) -> TrainOutcome:
     parts = run.parts
-    if parts.network is None:
+    if isinstance(parts, ModuleParts):
+        assert run.seen is not None
+        outcome = train_own(parts, run.seen, directory, run.devices, run.checkpoint)
+    elif parts.network is None:
         outcome = train_classical(parts, directory)
     elif run.devices.count > 1:
         outcome = train_in_processes(parts, directory, run.devices)
@@ -209,8 +248,7 @@ def _train(run: Run, directory: RunDirectory) -> TrainOutcome:
     return outcome
 
 
-def _predictor(run: Run, directory: RunDirectory) -> Predictor:
-    parts = run.parts
+def _predictor(run: Run, parts: Parts, directory: RunDirectory) -> Predictor:
     size = parts.data.eval_batch_size
     if parts.network is None:
         return ClassicalPredictor(preprocessing(parts.data), parts.estimator, parts.data.spec, size)
@@ -219,9 +257,16 @@ def _predictor(run: Run, directory: RunDirectory) -> Predictor:
 
 
 def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
+    if isinstance(run.parts, ModuleParts):
+        result = _record(run, directory, outcome, "completed", scores(run.parts, run.devices))
+        told = (
+            "no test part" if not result.test else f"{narrate.metrics_text(result.test)} (its own, without intervals)"
+        )
+        run.narrator.say("test", told)
+        return _close(run, directory, result, {})
     parts, data = run.parts, run.parts.data
     threads = torch.get_num_threads()
-    predictor = _predictor(run, directory)
+    predictor = _predictor(run, parts, directory)
     made = {
         PART_NAMES[part]: predictor.predict_part(data, part)
         for part in ("val", "test")
@@ -240,6 +285,12 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
         result = replace(result, baseline={"name": name, "metrics": plain, "comparison": comparison})
         run.narrator.say("bar", narrate.baseline_text(result))
     torch.set_num_threads(threads)
+    return _close(run, directory, result, made)
+
+
+def _close(run: Run, directory: RunDirectory, result: Result, made: dict[str, Predictions]) -> Result:
+    """Writes what people read, and last of all the result."""
+    parts = run.parts
     log_hparams(parts, directory, result)
     run.report(directory, result, parts, made)
     directory.error.unlink(missing_ok=True)
@@ -252,20 +303,17 @@ def _record(
     run: Run, directory: RunDirectory, outcome: TrainOutcome, status: str, metrics: dict[str, Any] | None = None
 ) -> Result:
     parts, metrics = run.parts, metrics or {}
-    is_net = parts.network is not None
-    name, mode = monitored(parts) if is_net else _headline(metrics)
+    has_steps = isinstance(parts, ModuleParts) or parts.network is not None
+    name, mode, value = _objective(run, outcome, metrics)
     best = outcome.best
-    value = best["value"] if best else None
-    if not is_net and name:
-        value = metrics["validation"][name.rpartition("/")[2]].value
     facts = {
-        "steps": outcome.steps if is_net else None,
-        "epochs": outcome.epochs if is_net else None,
+        "steps": outcome.steps if has_steps else None,
+        "epochs": outcome.epochs if has_steps else None,
         "seconds": {"train": outcome.seconds, "total": time.perf_counter() - run.started},
         "samples_per_second": outcome.samples_per_second,
         "peak_memory_bytes": outcome.peak_memory_bytes,
         "seed": parts.config.seed,
-        "split_seed": parts.data.split_seed,
+        "split_seed": None if isinstance(parts.data, LoaderData) else parts.data.split_seed,
         "data_fingerprint": parts.data.fingerprint,
         **exactness(parts, run.devices),
         "best_checkpoint": f"checkpoints/step-{best['step']}.ckpt" if best else None,
@@ -280,6 +328,18 @@ def _record(
         objective=value,
         facts=facts,
     )
+
+
+def _objective(run: Run, outcome: TrainOutcome, metrics: dict[str, Any]) -> tuple[str | None, str, float | None]:
+    """Name, direction and value of what chose the best epoch."""
+    value = outcome.best["value"] if outcome.best else None
+    if run.seen is not None:
+        return run.seen.monitor, run.seen.mode, value
+    assert isinstance(run.parts, Parts)
+    if run.parts.network is not None:
+        return *monitored(run.parts), value
+    name, mode = _headline(metrics)
+    return name, mode, metrics["validation"][name.rpartition("/")[2]].value if name else None
 
 
 def _headline(metrics: dict[str, Any]) -> tuple[str | None, str]:

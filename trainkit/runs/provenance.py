@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.config.targets import resolve_target, targets_of
+from trainkit.data import LoaderData
 from trainkit.rundir import FORMAT_VERSION, sha256
 from trainkit.runs.devices import Devices
 from trainkit.runs.machine import hardware, software
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import RunParts
 from trainkit.runs.repository import git_state
 from trainkit.runs.version import VERSION
 
 
-def environment(parts: Parts, devices: Devices) -> dict[str, Any]:
+def environment(parts: RunParts, devices: Devices) -> dict[str, Any]:
     """Contents of ``environment.json``.
 
     Args:
@@ -41,15 +42,17 @@ def environment(parts: Parts, devices: Devices) -> dict[str, Any]:
     } | exactness(parts, devices)
 
 
-def exactness(parts: Parts, devices: Devices) -> dict[str, Any]:
+def exactness(parts: RunParts, devices: Devices) -> dict[str, Any]:
     """Whether a killed run continues bit for bit, and why not if not."""
     reasons = []
     if devices.accelerator != "cpu" and not parts.config.trainer.deterministic:
         reasons.append("kernels of the GPU are not deterministic: trainer.deterministic=true")
+    if isinstance(parts.data, LoaderData) and (why := parts.data.inexact()):
+        reasons.append(why)
     return {"exact_resume": not reasons, "exact_resume_reasons": reasons}
 
 
-def _sources(parts: Parts) -> dict[str, Any]:
+def _sources(parts: RunParts) -> dict[str, Any]:
     """SHA-256 of the file of every ``_target_`` and of the user's own objects."""
     found: dict[str, Any] = {}
     for _, name in targets_of(parts.config):

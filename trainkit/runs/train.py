@@ -27,7 +27,7 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build, seed_everything
 from trainkit.runs.check import check_callbacks, monitored
 from trainkit.runs.devices import Devices
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import RunSchedule, run_schedule
 from trainkit.runs.weights import save_weights
 from trainkit.training import (
@@ -75,15 +75,19 @@ def build_callbacks(parts: Parts) -> list[L.Callback]:
     Raises:
         ConfigError: One cannot be built, watches a value nobody logs, or cannot work here.
     """
-    monitor, mode = monitored(parts)
+    callbacks = configured_callbacks(parts, *monitored(parts))
+    check_callbacks(parts, callbacks)
+    return callbacks
+
+
+def configured_callbacks(parts: RunParts, monitor: str | None, mode: str) -> list[L.Callback]:
+    """Callbacks of the config, with monitor and mode filled in, then those of the user's script, not yet checked."""
     callbacks: list[L.Callback] = []
     for name, node in (parts.config.get("callbacks") or {}).items():
         if node is not None:
             where = f"callbacks.{name}"
             callbacks.append(build(_filled(node, {"monitor": monitor, "mode": mode}, where), where, L.Callback))
-    callbacks += parts.live.callbacks
-    check_callbacks(parts, callbacks)
-    return callbacks
+    return callbacks + list(parts.live.callbacks)
 
 
 def _filled(node: DictConfig, values: dict[str, Any], where: str) -> DictConfig:
@@ -98,14 +102,15 @@ def _filled(node: DictConfig, values: dict[str, Any], where: str) -> DictConfig:
     return copy
 
 
-def _loggers(parts: Parts, run: RunDirectory, resume_step: int) -> list[Logger]:
-    loggers: list[Logger] = [MetricsCSV(run.metrics, resume_step)]
+def build_loggers(parts: RunParts, run: RunDirectory, resume_step: int) -> list[Logger]:
+    """Loggers of the config, those of the user's script, and the table of the run, the last for ``self.logger``."""
+    loggers: list[Logger] = []
     for name, node in (parts.config.get("logger") or {}).items():
         if node is not None:
             where = f"logger.{name}"
             filled = _filled(node, {"save_dir": str(run.path), "resume_step": resume_step}, where)
             loggers.append(build(filled, where, Logger))
-    return loggers + list(parts.live.loggers)
+    return [*loggers, *parts.live.loggers, MetricsCSV(run.metrics, resume_step)]
 
 
 def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | None = None) -> TrainOutcome:
@@ -200,7 +205,7 @@ def _trainer(
         precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
         max_steps=schedule.total_steps,
         max_epochs=-1,
-        logger=_loggers(parts, run, resume_step),
+        logger=build_loggers(parts, run, resume_step),
         callbacks=[*build_callbacks(parts), progress, stop, writer],
         log_every_n_steps=schedule.log_every,
         num_sanity_val_steps=0,

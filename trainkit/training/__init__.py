@@ -10,6 +10,7 @@ from trainkit.training.checkpoint import (
 )
 from trainkit.training.loggers import MetricsCSV, TensorBoard, read_metrics
 from trainkit.training.module import TrainModule
+from trainkit.training.own_module import ModuleCheckpointWriter
 from trainkit.training.progress import ProgressLine, clock
 from trainkit.training.signals import Interrupted, StopFlag
 
@@ -18,6 +19,7 @@ __all__ = [
     "CheckpointWriter",
     "Interrupted",
     "MetricsCSV",
+    "ModuleCheckpointWriter",
     "ProgressLine",
     "StopFlag",
     "TensorBoard",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from trainkit.rundir import atomic_path
@@ -51,6 +51,11 @@ class MetricsCSV(Logger):
         """None beside the run's own."""
         return ""
 
+    @property
+    def experiment(self) -> Any:
+        """Takes pictures and texts of a module of the user's own, and keeps none of them."""
+        return DummyLogger().experiment
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Hyper-parameters stand in ``config.yaml``."""
 
@@ -62,8 +67,8 @@ class MetricsCSV(Logger):
         writer = csv.writer(self._buffer, lineterminator="\n")
         for key, value in metrics.items():
             if key != "epoch":
-                split, _, name = key.rpartition("/")
-                writer.writerow([step, epoch, split or "train", name, repr(float(value))])
+                split, name = split_and_name(key)
+                writer.writerow([step, epoch, split, name, repr(float(value))])
 
     @rank_zero_only
     def save(self) -> None:
@@ -76,6 +81,15 @@ class MetricsCSV(Logger):
     def finalize(self, status: str) -> None:
         """Writes what is left."""
         self.save()
+
+
+def split_and_name(key: str) -> tuple[str, str]:
+    """``val/loss``, and ``val_loss`` as many a module says, are ``val``'s loss; what says nothing is ``train``'s."""
+    split, _, name = key.rpartition("/")
+    if split:
+        return split, name
+    before, _, after = key.partition("_")
+    return (before, after) if before in ("train", "val", "test") and after else ("train", key)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
