@@ -66,6 +66,8 @@ def fit(
     precision: str | None = None,
     seed: int | None = None,
     name: str | None = None,
+    resume_from: str | Path | None = None,
+    init_from: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Result:
     """Trains a model, scores it once on the test part with intervals and a baseline, and keeps the run.
@@ -96,6 +98,9 @@ def fit(
         precision: ``fp32`` or ``bf16-mixed``.
         seed: Training seed.
         name: Name of the run.
+        resume_from: A run to go on from in a new directory, with its own config; ``max_epochs`` or ``max_steps`` says
+            how far in all.
+        init_from: A run, or its ``model.safetensors``, whose weights a new training starts from.
         overrides: Any other Hydra overrides.
 
     Returns:
@@ -124,6 +129,8 @@ def fit(
         precision=precision,
         seed=seed,
         name=name,
+        resume_from=resume_from,
+        init_from=init_from,
         overrides=overrides,
     )
     return _inside_hydra(lambda: _run(*gathered(cfg, given)))

@@ -53,6 +53,13 @@ class RunDirectory:
         """``completed``, ``failed``, ``interrupted``, or None where no result was written yet."""
         return read_json(self.result).get("status") if self.result.is_file() else None
 
+    def lineage(self) -> dict[str, Any] | None:
+        """The run that this one comes from: ``resume_from`` or ``init_from``, sha256, step, data_fingerprint; or None.
+
+        The sum is that of the file taken over: the checkpoint gone on from, or the weights started from.
+        """
+        return read_json(self.environment).get("lineage") if self.environment.is_file() else None
+
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
         """A directory that holds a run.

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ValidationError
 
 from trainkit.config.compose import compose
-from trainkit.config.schema import SCHEMA_NAME, SECTIONS, register_schema, schema
+from trainkit.config.schema import LINEAGE, SCHEMA_NAME, SECTIONS, register_schema, schema
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_two_schemas_share_nothing() -> None:
 def test_registering_twice_leaves_one_schema() -> None:
     register_schema()
     register_schema()
-    assert list(ConfigStore.instance().load(f"{SCHEMA_NAME}.yaml").node) == ["seed", *SECTIONS]
+    assert list(ConfigStore.instance().load(f"{SCHEMA_NAME}.yaml").node) == ["seed", *LINEAGE, *SECTIONS]
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 import trainkit as tk
 from trainkit.rundir import RunDirectory
@@ -16,6 +17,7 @@ from trainkit.runs.build import build_parts
 from trainkit.runs.devices import Devices
 from trainkit.runs.directory import begin
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME, Payload
+from trainkit.runs.load import load_config
 from trainkit.runs.worker import main
 
 SCRIPT = """
@@ -46,6 +48,23 @@ def test_a_worker_trains_a_run_and_tells_what_came_of_it(tmp_path: Path) -> None
     run.weights.unlink()
     assert main(str(run.path), str(tmp_path)) == 0  # goes on from the last checkpoint, which is the end
     assert json.loads((tmp_path / OUTCOME).read_text())["steps"] == 4 and load_file(run.weights)
+
+
+def test_a_worker_starts_from_the_weights_that_the_run_was_begun_with(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", "optimizer.lr=1e-12", "scheduler=constant", "optimizer.weight_decay=0")
+    initial = {name: torch.full_like(tensor, 0.25) for name, tensor in net_state(run).items()}
+    save_file(initial, run.initial_weights)
+    assert main(str(run.path), str(tmp_path)) == 0
+    for name, tensor in load_file(run.weights).items():
+        if name.startswith("net."):
+            torch.testing.assert_close(tensor, initial[name.removeprefix("net.")])
+
+
+def net_state(run: RunDirectory) -> dict[str, torch.Tensor]:
+    network = build_parts(load_config(run)).network
+    assert network is not None
+    state: dict[str, torch.Tensor] = network.net.state_dict()
+    return state
 
 
 def test_a_mistake_is_told_too(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trainkit.config.annotations import describe, fits, parameters_of
 from trainkit.config.messages import from_omegaconf
 from trainkit.config.ranges import check_ranges
-from trainkit.config.schema import SECTIONS, schema
+from trainkit.config.schema import LINEAGE, SECTIONS, schema
 from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
 from trainkit.errors import ConfigError, did_you_mean, one_of
@@ -101,7 +101,7 @@ def _with_schema(cfg: DictConfig) -> DictConfig:
 
 
 def _check_names(cfg: DictConfig) -> None:
-    known = ["seed", *SECTIONS, *COMPONENTS, OWN_MODULE, *COLLECTIONS]
+    known = ["seed", *LINEAGE, *SECTIONS, *COMPONENTS, OWN_MODULE, *COLLECTIONS]
     for key in map(str, cfg):
         if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.75):
             near = did_you_mean(key, known)

@@ -55,6 +55,7 @@ def check_ranges(cfg: DictConfig) -> None:
     for key in ("seed", "data.split_seed"):
         if (_number(cfg, key) or 0) > _LARGEST_SEED:
             raise ConfigError(f"{key} is {_number(cfg, key)}", where=key, expected=f"at most {_LARGEST_SEED}")
+    check_lineage(cfg)
     _check_shares(cfg)
     _check_run(cfg)
     _check_trainer(cfg)
@@ -84,6 +85,16 @@ def _check_run(cfg: DictConfig) -> None:
     name = cfg.run.name
     if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
         raise ConfigError(f"run.name is '{name}'", where="run.name", expected="a name without slashes (see run.root)")
+
+
+def check_lineage(cfg: DictConfig) -> None:
+    """Raises ConfigError where a run would both go on from another one and start from another one's weights."""
+    if cfg.get("resume_from") is not None and cfg.get("init_from") is not None:
+        raise ConfigError(
+            "resume_from and init_from are both given",
+            where="resume_from, init_from",
+            expected="resume_from to go on with a run, or init_from to start from its weights",
+        )
 
 
 def _check_trainer(cfg: DictConfig) -> None:

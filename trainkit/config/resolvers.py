@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
+from trainkit.config.schema import LINEAGE
 from trainkit.errors import ConfigError, did_you_mean, one_of
 
 _ACTIVE: ContextVar[Mapping[str, Any] | None] = ContextVar("spec", default=None)
@@ -60,10 +61,11 @@ def job_hash(cfg: DictConfig) -> str:
     """Twelve hexadecimal digits that name a job by its config.
 
     The sections ``run`` and ``hydra`` are left out, and ``${spec:…}`` stays unresolved: the same job has the same name
-    wherever it is kept.
+    wherever it is kept. A job without ``resume_from`` and ``init_from`` keeps the name it had before there were any.
     """
+    absent = [key for key in LINEAGE if cfg.get(key) is None]
     with active_spec(None):
-        content = {str(key): _plain(cfg, str(key)) for key in cfg if key not in _NOT_HASHED}
+        content = {str(key): _plain(cfg, str(key)) for key in cfg if key not in (*_NOT_HASHED, *absent)}
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import IntegerNode
+from omegaconf import IntegerNode, StringNode
 
 SCHEMA_NAME = "fit_schema"
 """Name in Hydra's ConfigStore, and first entry of the defaults list of ``conf/fit.yaml``."""
@@ -127,9 +127,15 @@ SECTIONS: dict[str, type] = {
 """The typed sections, by their key in a config."""
 
 
+LINEAGE = ("resume_from", "init_from")
+"""Keys that name the run a new one comes from; at most one of them is given."""
+
+
 def schema() -> dict[str, Any]:
-    """A fresh config of the typed keys with their defaults: ``seed`` and the sections."""
-    return {"seed": IntegerNode(0, is_optional=False), **{name: section() for name, section in SECTIONS.items()}}
+    """A fresh config of the typed keys with their defaults: ``seed``, where the run comes from, and the sections."""
+    lineage = {name: StringNode(None) for name in LINEAGE}
+    sections = {name: section() for name, section in SECTIONS.items()}
+    return {"seed": IntegerNode(0, is_optional=False), **lineage, **sections}
 
 
 def register_schema() -> None:

@@ -19,6 +19,7 @@ from trainkit.reports.values import (
     Result,
     confidence_text,
     format_estimate,
+    lineage_facts,
     read_baseline,
     read_metrics,
     read_verdict,
@@ -80,7 +81,10 @@ def write_model_card(
         _front_matter(title, result, spec),
         f"# {_text(title)}",
         "## Model details",
-        _list({"Model": short_target(config, "model"), "Task": short_target(config, "task"), "Run": run_dir.name}),
+        _list(
+            {"Model": short_target(config, "model"), "Task": short_target(config, "task"), "Run": run_dir.name}
+            | lineage_facts(run_dir)
+        ),
         "## Intended use",
         _author("intended-use", kept),
         "## Training data",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainkit.reports import sections
 from trainkit.reports.outcomes import read_outcomes
 from trainkit.reports.page import Markup, document, element
-from trainkit.reports.values import Result, run_title, short_target
+from trainkit.reports.values import Result, lineage_facts, run_title, short_target
 from trainkit.rundir import RunDirectory, atomic_path
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def write_report(
         sections.curves(history, result),
         sections.outcomes_section(read_outcomes(predictions)),
         sections.metrics_table(result, config),
-        sections.facts(result),
+        sections.facts(result, lineage_facts(run_dir)),
         sections.configuration(config),
         element("footer", "Written by trainkit from this run directory; the page loads nothing from elsewhere."),
     )

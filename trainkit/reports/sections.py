@@ -212,9 +212,9 @@ def _score_cell(score: Estimate | None) -> Markup | str:
     return join((f"{format_number(score.value, decimals_for(score))} ", element("small", format_interval(score))))
 
 
-def facts(result: Result) -> Markup:
-    """What was run and how long it took."""
-    return section("Run", definitions(run_facts(result)))
+def facts(result: Result, lineage: Mapping[str, str] | None = None) -> Markup:
+    """What was run, how long it took, and which run it comes from."""
+    return section("Run", definitions({**(lineage or {}), **run_facts(result)}))
 
 
 def configuration(config: Mapping[str, Any]) -> Markup:

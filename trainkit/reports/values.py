@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainkit.rundir import RunDirectory
 from trainkit.types import Estimate
 
 Result = Mapping[str, Any]
@@ -197,6 +198,18 @@ def run_facts(result: Result) -> dict[str, str]:
     facts["Resumes exactly"] = _resume(result.get("exact_resume"))
     facts["Best checkpoint"] = _text(result.get("best_checkpoint"))
     return {name: value for name, value in facts.items() if value}
+
+
+def lineage_facts(run_dir: Path) -> dict[str, str]:
+    """The run that this one comes from, for the report and the model card; empty for none."""
+    lineage = RunDirectory(run_dir).lineage() or {}
+    titles = {"resume_from": "Goes on from", "init_from": "Starts from the weights of"}
+    step = f", step {lineage['step']:,}" if lineage.get("step") is not None else ""
+    return {
+        title: f"{lineage[key]}{step} (sha256 {str(lineage['sha256'])[:12]})"
+        for key, title in titles.items()
+        if key in lineage
+    }
 
 
 def _count(value: float | None) -> str | None:

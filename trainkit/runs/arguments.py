@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,8 @@ class FitArguments(TypedDict, total=False):
     precision: str | None
     seed: int | None
     name: str | None
+    resume_from: str | Path | None
+    init_from: str | Path | None
     overrides: Sequence[str]
 
 
@@ -78,6 +81,8 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
         "data.batch_size": arguments.get("batch_size"),
         "seed": arguments.get("seed"),
         "run.name": arguments.get("name"),
+        "resume_from": _text(arguments.get("resume_from")),
+        "init_from": _text(arguments.get("init_from")),
     }
     callbacks, loggers = arguments.get("callbacks", ()), arguments.get("loggers", ())
     choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
@@ -87,6 +92,9 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     given = [*choices, *arguments.get("overrides", ())]
     if cfg is not None and given:
         raise ConfigError(f"{given[0]} beside a composed config", where="fit", hint=f"tk.compose(['{given[0]}'])")
+    if cfg is not None and values["resume_from"] is not None:
+        what = "resume_from beside a composed config, which does not tell what else was asked for"
+        raise ConfigError(what, where="fit", hint="tk.fit(resume_from=…, overrides=[…])")
     config = compose(given) if cfg is None else copied(cfg)
     if cfg is not None and HydraConfig.initialized():
         given += take_job(config)
@@ -100,7 +108,13 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     objects: dict[str, Any] = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
     live = put_objects(config, datasets=datasets, module=module, **objects)
     check_lists(callbacks, loggers)
-    return config, replace(live, callbacks=callbacks, loggers=loggers), given
+    asked = {name for name, thing in objects.items() if thing is not None} | ({"data"} if datasets else set())
+    named_here = [f"{name}={config[name]._target_}" for name in sorted(asked - live.sections())]
+    return config, replace(live, callbacks=callbacks, loggers=loggers, named=named_here), given
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _set(config: DictConfig, key: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,24 @@ from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
 from trainkit.runs.load import load_config
-from trainkit.runs.parts import RunParts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.provenance import environment
 
 
-def begin(parts: RunParts, devices: Devices, overrides: Sequence[str]) -> RunDirectory:
+def begin(
+    parts: RunParts,
+    devices: Devices,
+    overrides: Sequence[str],
+    hand_over: Callable[[RunDirectory, Any], None] | None = None,
+) -> RunDirectory:
     """Makes the run directory, after every check, and writes what is known before training.
+
+    Args:
+        parts: The parts of the run.
+        devices: Where it trains.
+        overrides: As the user wrote them.
+        hand_over: Puts what an earlier run came to into the directory. The config, which makes a run of it, is written
+            after that: a run killed in between was never begun.
 
     Raises:
         RunError: It cannot be made.
@@ -33,10 +45,14 @@ def begin(parts: RunParts, devices: Devices, overrides: Sequence[str]) -> RunDir
     write_json(run.environment, environment(parts, devices))
     OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
     given = parts.live.model or parts.live.module
+    if given is None and isinstance(parts, Parts) and parts.network is not None and parts.config.init_from is not None:
+        given = parts.network.net
     if given is not None:
         state = {name: tensor.detach().cpu().clone() for name, tensor in given.state_dict().items()}
         with atomic_path(run.initial_weights) as temporary:
             save_file(state, temporary, {"format": "pt"})
+    if hand_over is not None:
+        hand_over(run, parts)
     saved = copy.deepcopy(config)
     saved.run.dir = None
     with atomic_path(run.config) as temporary:
@@ -67,19 +83,46 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
         ConfigError: An override asks for another value than the run has.
     """
     stored = load_config(directory)
+    for text, path, was in disagreements(directory, stored, config, overrides):
+        raise ConfigError(
+            f"{text}, but the run has {path}={was}",
+            where=str(directory.path),
+            hint="leave it out to go on with the run's own config, or start a new run",
+        )
+    stored.run = config.run
+    return stored
+
+
+def key_of(override: str) -> str:
+    """Config key of an override as the user wrote it, without plus, tilde and package."""
+    return override.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def disagreements(
+    directory: RunDirectory, stored: DictConfig, config: DictConfig, overrides: Sequence[str]
+) -> Iterator[tuple[str, str, Any]]:
+    """What explicit overrides ask for that is not so in a run's config.
+
+    Args:
+        directory: The run.
+        stored: Its config.
+        config: Composed from the overrides now given.
+        overrides: As the user wrote them.
+
+    Yields:
+        What is asked for, the key at which the config says something else, and what it says.
+    """
     before = plain(OmegaConf.load(directory.overrides))["overrides"] if directory.overrides.is_file() else []
     groups = set(group_choices())
     for text in overrides:
-        key = text.partition("=")[0].lstrip("+~").partition("@")[0]
+        key = key_of(text)
         if text in before or key.split(".")[0] in ("run", "hydra"):
             continue
         for path in [str(name) for name in config if name != "run"] if key == "experiment" else [key]:
             now, was = (plain(OmegaConf.select(cfg, path), False) for cfg in (config, stored))
             found = _difference(now, was, path)
             if found and not (key in groups and now == _composed_before(before, path)):
-                _refuse(directory, text if key in groups else f"{key}={now}", *found)
-    stored.run = config.run
-    return stored
+                yield text if key in groups else f"{key}={now}", found[0], _named(found[1])
 
 
 def _difference(now: Any, was: Any, path: str) -> tuple[str, Any] | None:
@@ -101,10 +144,7 @@ def _composed_before(before: list[str], path: str) -> Any:
         return None
 
 
-def _refuse(directory: RunDirectory, text: str, path: str, was: Any) -> None:
-    name = was.get("_target_", was.get("live", was)) if isinstance(was, dict) else "null" if was is None else was
-    raise ConfigError(
-        f"{text}, but the run has {path}={name}",
-        where=str(directory.path),
-        hint="leave it out to go on with the run's own config, or start a new run",
-    )
+def _named(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get("_target_", value.get("live", value))
+    return "null" if value is None else value

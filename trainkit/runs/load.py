@@ -66,6 +66,11 @@ class Run:
         return self.directory.path
 
     @property
+    def lineage(self) -> dict[str, Any] | None:
+        """The run that this one comes from: ``resume_from`` or ``init_from``, sha256, step, data_fingerprint."""
+        return self.directory.lineage()
+
+    @property
     def predictor(self) -> Predictor:
         """Predicts rows in padded batches of the size that the run was scored with.
 
@@ -225,7 +230,9 @@ def load_best(directory: RunDirectory, network: Network, task: Task) -> None:
 
 
 def load_initial(directory: RunDirectory, model: nn.Module) -> None:
-    """Puts the weights that a run's model, given as an object, began with into another object of the same shape.
+    """Puts the weights that a run began with, where its config alone does not give them, into a net of the same shape.
+
+    Such are those of a model given as an object, and those taken over by ``init_from``.
 
     Raises:
         RunError: They do not fit.

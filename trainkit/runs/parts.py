@@ -34,6 +34,7 @@ class LiveObjects:
         scheduler: Takes an optimizer, gives a scheduler.
         callbacks: Lightning callbacks beside those of the config.
         loggers: Lightning loggers beside those of the config.
+        named: ``section=target`` of what was given as a class, function or partial and stands in the config.
     """
 
     model: nn.Module | None = None
@@ -44,6 +45,7 @@ class LiveObjects:
     scheduler: SchedulerFactory | None = None
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
+    named: Sequence[str] = ()
 
     def sections(self) -> set[str]:
         """Names of the config's sections that are replaced."""
@@ -59,12 +61,14 @@ class RunParts:
         data: Set up.
         live: Objects that a script handed over.
         notes: Lines to tell the user, such as why a model was chosen.
+        lineage: The run that this one comes from, as ``environment.json`` records it; None for none.
     """
 
     config: DictConfig
     data: DataModule
     live: LiveObjects = field(default_factory=LiveObjects, kw_only=True)
     notes: dict[str, str] = field(default_factory=dict, kw_only=True)
+    lineage: dict[str, Any] | None = field(default=None, kw_only=True)
 
 
 @dataclass

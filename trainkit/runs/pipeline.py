@@ -14,9 +14,8 @@ import torch
 from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
-from trainkit.config.targets import resolve_judged, targets_of
 from trainkit.data import LoaderData, Splits
-from trainkit.errors import ConfigError, DataError, LaunchError, RunError
+from trainkit.errors import ConfigError, DataError, LaunchError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.build import build_parts
@@ -25,6 +24,7 @@ from trainkit.runs.classical import check_classical, preprocessing, train_classi
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.directory import begin, continued_config
 from trainkit.runs.hparams import log_hparams
+from trainkit.runs.judging import taken_up
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
 from trainkit.runs.own_module import build_module_parts, has_own_module
@@ -36,9 +36,11 @@ from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
 from trainkit.runs.result import Result
+from trainkit.runs.resume import Parent, open_parent
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.score import PART_NAMES, baseline, estimate_json, save_predictions, score_parts
 from trainkit.runs.train import TrainOutcome, build_callbacks, train
+from trainkit.runs.warm_start import take_weights
 from trainkit.training import all_saved, usable_checkpoint
 from trainkit.types import Predictions
 
@@ -75,8 +77,12 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     Raises:
         TrainkitError: A mistake of the user's, found before anything is written.
     """
-    run = prepare(config, live, report)
-    directory = begin(run.parts, run.devices, overrides)
+    parent = open_parent(config, [*overrides, *live.named])
+    if parent is not None:
+        config = taken_up(parent.directory, parent.config, config, live, "resume_from")
+    run = prepare(config, live, report, parent.directory if parent else None, parent)
+    directory = begin(run.parts, run.devices, overrides, parent.hand_over if parent else None)
+    run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
     if run.dry is not None and run.dry.explodes:
         run.narrator.say("note", "the first loss is far above chance: trainkit check looks for the reason")
@@ -98,19 +104,14 @@ def continue_run(
     """
     directory = RunDirectory.open(directory.path)
     narrator = narrate.Narrator()
-    stored = continued_config(directory, config, overrides)
+    stored = continued_config(directory, config, [*overrides, *live.named])
     if directory.status() == "completed":
         result = Result.load(directory)
         narrator.say("run", f"{directory.path} is finished; nothing to do")
         narrator.say("test", narrate.metrics_text(result.test))
         return result
-    _judge(directory, stored, config, live)
-    for section in live.sections():
-        stored[section] = config[section]
+    stored = taken_up(directory, stored, config, live, "run.dir")
     checkpoint, broken = usable_checkpoint(directory)
-    given = live.model or live.module
-    if given is not None:
-        load_initial(directory, given)
     run = prepare(stored, live, report, directory)
     for sentence in broken:
         narrator.say("broken", f"{sentence}; the one before it is used")
@@ -120,30 +121,13 @@ def continue_run(
     return finish(run, directory)
 
 
-def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects) -> None:
-    """Refuses foreign code in a stored config; what the present command itself names is the user's own word."""
-    named = {name for _, name in targets_of(config)}
-    for section in map(str, stored):
-        node = stored[section]
-        if section in live.sections() or not isinstance(node, DictConfig):
-            continue
-        if "live" in node:
-            raise RunError(
-                f"the {section} of this run was given in Python as an object ({node.live})",
-                where=str(directory.path),
-                hint=f"call fit from the script again, with overrides=['run.dir={directory.path}']",
-            )
-        for where, name in targets_of(node, section):
-            if name in named:
-                continue
-            try:
-                resolve_judged(name, config.run.trust, where)
-            except ConfigError as error:
-                error.hint = error.hint and f"if you trust it: run.trust=[{name.partition('.')[0]}]"
-                raise
-
-
-def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunDirectory | None = None) -> Run:
+def prepare(
+    config: DictConfig,
+    live: LiveObjects,
+    report: Reporter,
+    begun: RunDirectory | None = None,
+    parent: Parent | None = None,
+) -> Run:
     """Checks the config, builds everything, and tries one batch; writes nothing.
 
     Args:
@@ -151,6 +135,7 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
         live: Objects that stand in for sections of it.
         report: Writes the reports.
         begun: A run that goes on; its parts of the data are used.
+        parent: Given where it goes on in a new directory.
     """
     splits = Splits.load(begun.splits) if begun else None
     checked = check_config(config, live.sections())
@@ -158,6 +143,7 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
     parts = build_module_parts(checked, live, splits) if is_own else build_parts(checked, live, splits)
     if begun and parts.data.fingerprint != read_json(begun.environment)["data_fingerprint"]:
         raise DataError("the data has changed since this run began", where=str(begun.path), hint="start a new run")
+    _inherit(parts, begun, parent)
     devices = find_devices(parts.config)
     narrator = narrate.Narrator()
     run = Run(parts, devices, report, narrator)
@@ -186,11 +172,31 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
     return run
 
 
+def _inherit(parts: Parts | ModuleParts, begun: RunDirectory | None, parent: Parent | None) -> None:
+    """Puts into fresh parts what they take from an earlier run."""
+    if isinstance(parts, ModuleParts):
+        key = "resume_from" if parent is not None else "init_from"
+        if parts.config.get(key) is not None and (parent is not None or begun is None):
+            what = f"{key} is for nets that trainkit trains, and this is a LightningModule of your own"
+            raise ConfigError(what, where=key, hint="run.dir=RUN goes on with a run that was stopped")
+        if begun is not None and parts.live.module is not None:
+            load_initial(begun, parts.live.module)
+    elif parent is not None:
+        parent.take_over(parts)
+    elif begun is None and parts.config.init_from is not None:
+        take_weights(parts)
+    elif begun is not None and parts.network is not None:
+        load_initial(begun, parts.network.net)
+
+
 def _say_head(run: Run, parts: Parts) -> None:
     run.narrator.say("data", parts.data.describe())
     run.narrator.say("split", narrate.split_line(parts))
     run.narrator.say("task", narrate.task_line(parts))
     run.narrator.say("model", narrate.model_line(parts))
+    for label in ("resume", "init"):
+        if label in parts.notes:
+            run.narrator.say(label, parts.notes[label])
 
 
 def _say_module(run: Run, parts: ModuleParts, seen: Look) -> None:

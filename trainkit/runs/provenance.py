@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import inspect
-import os
-import platform
-import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainkit.config.targets import resolve_target, targets_of
 from trainkit.data import LoaderData
-from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json, sha256
 from trainkit.runs.devices import Devices
+from trainkit.runs.machine import hardware, software
 from trainkit.runs.parts import RunParts
+from trainkit.runs.repository import git_state
 from trainkit.runs.version import VERSION
-
-PACKAGES = (
-    *("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pandas", "pyarrow"),
-    *("scikit-learn", "skops", "safetensors", "tensorboard"),
-)
 
 
 def environment(parts: RunParts, devices: Devices) -> dict[str, Any]:
-    """Contents of ``environment.json``."""
+    """Contents of ``environment.json``.
+
+    Args:
+        parts: The parts of the run.
+        devices: Where it trains.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "trainkit": VERSION,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": dict(_versions()),
-        "git": _git(Path.cwd()),
+        **software(bool(parts.config.trainer.deterministic)),
+        "hardware": hardware(devices),
+        "git": git_state(Path.cwd()),
         "sources": _sources(parts),
+        "script": _script(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "hardware": {
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "accelerator": devices.accelerator,
-            "devices": devices.count,
-            "threads": devices.threads,
-            "gpus": [torch.cuda.get_device_name(idx) for idx in range(torch.cuda.device_count())],
-        },
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": uuid.uuid4().hex,
         "seed": parts.config.seed,
         "split_seed": parts.data.split_seed,
         "data_fingerprint": parts.data.fingerprint,
+        "lineage": parts.lineage,
     } | exactness(parts, devices)
 
 
@@ -65,36 +55,35 @@ def exactness(parts: RunParts, devices: Devices) -> dict[str, Any]:
     return {"exact_resume": not reasons, "exact_resume_reasons": reasons}
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in PACKAGES:
-        yield name, importlib.metadata.version(name)
-
-
-def _git(folder: Path) -> dict[str, Any] | None:
-    def ask(*args: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout if done.returncode == 0 else None
-
-    commit = ask("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {"commit": commit.strip(), "diff": ask("diff", "HEAD") or ""}
-
-
 def _sources(parts: RunParts) -> dict[str, Any]:
     """SHA-256 of the file of every ``_target_`` and of the user's own objects."""
     found: dict[str, Any] = {}
     for _, name in targets_of(parts.config):
         if name != "???":
-            found[name] = source_of(resolve_target(name))
+            found[name] = _portable(resolve_target(name))
     for section in parts.live.sections():
         thing = getattr(parts.live, section)
         kind = thing if inspect.isroutine(thing) else type(thing)
-        found[f"{section}: {kind.__module__}.{kind.__qualname__}"] = source_of(kind)
+        found[f"{section}: {kind.__module__}.{kind.__qualname__}"] = _portable(kind)
     return found
+
+
+def _portable(thing: Any) -> dict[str, str | None]:
+    """As ``source_of``, with the file as it lies below its top-level package, wherever that is installed."""
+    source = source_of(thing)
+    if source["file"] is None:
+        return source
+    path, module = Path(source["file"]), inspect.getmodule(thing)
+    depth = len(module.__name__.split(".")) + (path.stem == "__init__") if module else 1
+    return source | {"file": Path(*path.parts[-depth:]).as_posix()}
+
+
+def _script() -> dict[str, str | None] | None:
+    """Name and SHA-256 of the script that was started; None in a notebook or a shell."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if file is None or not Path(file).is_file():
+        return None
+    return {"file": Path(file).name, "sha256": sha256(Path(file))}
 
 
 def source_of(thing: Any) -> dict[str, str | None]:
@@ -105,7 +94,7 @@ def source_of(thing: Any) -> dict[str, str | None]:
         file = None
     if file is None or not Path(file).is_file():
         return {"file": None, "sha256": None}
-    return {"file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+    return {"file": file, "sha256": sha256(Path(file))}
 
 
 def run_id(run: RunDirectory) -> str:

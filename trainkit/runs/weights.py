@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainkit.config.copying import plain
 from trainkit.data.readers import Reader, reader_from_json
 from trainkit.errors import RunError
-from trainkit.rundir import FORMAT_VERSION, RunDirectory, atomic_path
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, atomic_path, read_json
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.version import VERSION
 from trainkit.types import DataSpec
@@ -71,12 +71,20 @@ def save_state(
         "model": plain(parts.config.model),
         "task": plain(parts.config.task),
         "data_fingerprint": parts.data.fingerprint,
+        "lineage": run.lineage(),
+        "step": _step(run),
     }
     metadata = {"format": "pt", "trainkit": VERSION, "format_version": str(FORMAT_VERSION)}
     metadata |= {name: json.dumps(value) for name, value in described.items()}
     with atomic_path(run.weights) as temporary:
         save_file(tensors, temporary, metadata)
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
+
+
+def _step(run: RunDirectory) -> int | None:
+    """Optimizer step of the weights to use; None for a classical model."""
+    pointer = next((path for path in (run.best, run.last) if path.is_file()), None)
+    return read_json(pointer)["step"] if pointer else None
 
 
 def load_weights(run: RunDirectory) -> SavedModel:

@@ -18,7 +18,7 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import find_devices
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME
-from trainkit.runs.load import load_config
+from trainkit.runs.load import load_config, load_initial
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
@@ -31,6 +31,8 @@ def main(run_dir: str, folder: str) -> int:
         run = RunDirectory(Path(run_dir))
         live = _live(Path(folder) / LIVE)
         parts = build_parts(load_config(run), live, Splits.load(run.splits))
+        if parts.network is not None:
+            load_initial(run, parts.network.net)
         checkpoint, _ = usable_checkpoint(run)
         outcome = dataclasses.asdict(train(parts, run, find_devices(parts.config), checkpoint))
     except TrainkitError as error:

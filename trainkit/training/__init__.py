@@ -4,6 +4,7 @@ from trainkit.training.checkpoint import (
     AtomicCheckpointIO,
     CheckpointWriter,
     all_saved,
+    checkpoint_path,
     load_best_weights,
     usable_checkpoint,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "TensorBoard",
     "TrainModule",
     "all_saved",
+    "checkpoint_path",
     "clock",
     "close",
     "load_best_weights",

@@ -130,11 +130,7 @@ def test_fit_points_to_check_where_the_first_loss_is_far_above_chance(
 ) -> None:
     model = net()
     with torch.no_grad():
-<<<<<<< HEAD
-        list(model.parameters())[-2].mul_(factor)
-=======
         next(model[3].parameters()).mul_(factor)
->>>>>>> check
     tk.fit(model=model, **parts(), max_steps=2, overrides=["evaluation.resamples=50", "logger=none"])
     told = "note   the first loss is far above chance: trainkit check looks for the reason\n"
     assert (told in capfd.readouterr().out) == is_told

@@ -9,11 +9,8 @@ from dataclasses import replace
 import torch
 from omegaconf import DictConfig
 
-<<<<<<< HEAD
 from trainkit.data import LoaderData
-=======
 from trainkit.data.sources import seeded
->>>>>>> check
 from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.inspection import lines

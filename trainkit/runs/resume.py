@@ -1,0 +1,249 @@
+"""``resume_from``: a new run that goes on from another one's last checkpoint; called by ``run_pipeline``."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from omegaconf import DictConfig, OmegaConf
+from torch.optim.lr_scheduler import LRScheduler
+
+from trainkit.config.copying import copied, plain
+from trainkit.config.ranges import check_lineage
+from trainkit.errors import ConfigError, RunError
+from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
+from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
+from trainkit.runs.directory import disagreements, key_of
+from trainkit.runs.load import load_config
+from trainkit.runs.parts import Parts
+from trainkit.runs.schedule import run_schedule
+from trainkit.runs.train import build_callbacks, train_module
+from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
+
+LENGTHS = ("trainer.max_epochs", "trainer.max_steps")
+
+MAY_CHANGE = (
+    *LENGTHS,
+    *("trainer.val_every_n_epochs", "trainer.val_every_n_steps", "trainer.log_every_n_steps"),
+    *("trainer.devices", "trainer.accelerator", "trainer.threads", "trainer.precision", "trainer.deterministic"),
+    *("trainer.accumulate", "trainer.steps_per_execution", "data.num_workers"),
+    *("scheduler", "callbacks", "logger", "checkpoint", "launch", "evaluation", "run", "resume_from"),
+)
+"""Keys and sections that a run may have otherwise than the one it goes on from: how long it trains, on what and with
+which schedule, and how it is watched; not what is learned from which data by which steps."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The run that a new one goes on from; it stays as it is.
+
+    Attributes:
+        directory: Its files.
+        config: Config of the new run: the parent's own, with what was asked to change.
+        checkpoint: The parent's newest checkpoint that is whole.
+        broken: A sentence for each newer one that is not.
+    """
+
+    directory: RunDirectory
+    config: DictConfig
+    checkpoint: Path
+    broken: Sequence[str]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.checkpoint.stem.removeprefix("step-"))
+
+    def take_over(self, parts: Parts) -> None:
+        """Records in the new run's parts where it comes from.
+
+        Raises:
+            ConfigError: It asks for no more steps than the parent has done.
+        """
+        total = run_schedule(parts).total_steps
+        if total <= self.step:
+            asked = " and ".join(f"{key}={value}" for key in LENGTHS if (value := OmegaConf.select(parts.config, key)))
+            raise ConfigError(
+                f"'{self.directory.path}' has done {self.step:,} steps, and {asked} asks for {total:,}",
+                where="resume_from",
+                expected=f"more than {self.step:,} steps in all",
+                hint=f"trainer.max_epochs={2 * -(-self.step // parts.data.steps_per_epoch())}",
+            )
+        told = [f"{self.directory.path} at step {self.step:,}", *self.broken]
+        if self.directory.best.is_file() and self._best_entry(read_json(self.directory.best)) is None:
+            told.append("its best checkpoint is damaged: the best is chosen anew")
+        parts.notes["resume"] = " · ".join(told)
+        parts.lineage = {
+            "resume_from": str(self.directory.path),
+            "sha256": sha256(self.checkpoint),
+            "step": self.step,
+            "data_fingerprint": parts.data.fingerprint,
+        }
+
+    def hand_over(self, run: RunDirectory, parts: Parts) -> None:
+        """Puts the checkpoint, the best one and the curves into the new run's directory, which then goes on by itself.
+
+        Args:
+            run: The new run's directory.
+            parts: The parts of the new run.
+        """
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        best = self._best_entry(state["callbacks"][CheckpointWriter.__qualname__]["best"])
+        _put_epoch(state)
+        _put_callbacks(state, parts, has_best=best is not None)
+        _put_schedule(state, parts, self.step)
+        run.checkpoints.mkdir(exist_ok=True)
+        path = run.checkpoints / self.checkpoint.name
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+        entry = {"file": path.name, "sha256": sha256(path), "step": self.step}
+        if best is not None and best["file"] == path.name:
+            best |= entry
+        elif best is not None:
+            shutil.copyfile(checkpoint_path(self.directory, best), run.checkpoints / best["file"])
+        if best is not None:
+            write_json(run.best, best)
+        write_json(run.last, {**entry, "older": []})
+        if self.directory.metrics.is_file():
+            shutil.copyfile(self.directory.metrics, run.metrics)
+
+    def _best_entry(self, best: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Pointer to the best checkpoint at that step, if the parent has it still, and whole."""
+        if best is None or not self.directory.best.is_file():
+            return None
+        entry = read_json(self.directory.best)
+        path = checkpoint_path(self.directory, entry)
+        is_whole = entry["step"] == best["step"] and path.is_file() and sha256(path) == entry["sha256"]
+        return entry if is_whole else None
+
+
+def open_parent(config: DictConfig, overrides: Sequence[str]) -> Parent | None:
+    """The run that ``resume_from`` names, and the config of the one that goes on from it; None without ``resume_from``.
+
+    Args:
+        config: Composed from the overrides.
+        overrides: As the user wrote them.
+
+    Raises:
+        ConfigError: Something is asked to change that the steps done so far rest on, or cannot be told.
+        RunError: There is no such run, or it has no checkpoint to go on from.
+    """
+    check_lineage(config)
+    given = config.get("resume_from")
+    if given is None:
+        return None
+    if not any(key_of(text) == "resume_from" for text in overrides):
+        raise ConfigError(
+            "resume_from in a composed config does not tell what else was asked for",
+            where="resume_from",
+            hint="tk.fit(resume_from=…, overrides=[…]), or an override on the command line",
+        )
+    try:
+        directory = RunDirectory.open(given)
+        checkpoint, broken = usable_checkpoint(directory)
+    except RunError as error:
+        error.where = "resume_from"
+        raise
+    if directory.classical_model.is_file():
+        raise RunError(f"'{given}' is a classical model, which has no steps to go on from", where="resume_from")
+    if checkpoint is None:
+        raise RunError(
+            f"'{given}' has no checkpoint yet", where="resume_from", hint=f"trainkit fit run.dir={given} starts it"
+        )
+    return Parent(directory, resumed_config(directory, config, overrides), checkpoint, broken)
+
+
+def resumed_config(directory: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A run's own config with what explicit overrides change of it.
+
+    Of ``trainer.max_epochs`` and ``trainer.max_steps`` the one given replaces both.
+
+    Args:
+        directory: The run to go on from.
+        config: Composed from the overrides now given.
+        overrides: As the user wrote them.
+
+    Raises:
+        ConfigError: An override would change what the steps done so far rest on.
+    """
+    new = copied(load_config(directory))
+    keys = [key_of(text) for text in overrides]
+    for key in filter(_may_change, keys):
+        OmegaConf.update(new, key, plain(OmegaConf.select(config, key)), merge=False, force_add=True)
+    if len(lengths := {key for key in keys if key in LENGTHS}) == 1:
+        (other,) = set(LENGTHS) - lengths
+        OmegaConf.update(new, other, None, force_add=True)
+    name = new.run.name
+    new.run, new.init_from = copied(config.run), None
+    new.run.name = config.run.name or name
+    asked = [text for text in overrides if not _may_change(key_of(text))]
+    for text, path, was in disagreements(directory, new, config, asked):
+        raise ConfigError(
+            f"{text}, but '{directory.path}' has {path}={was}",
+            where="resume_from",
+            expected="another length, schedule, device, callback or logger only",
+            hint="init_from=RUN takes only the weights",
+        )
+    return new
+
+
+def _may_change(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
+
+
+def _put_epoch(state: dict[str, Any]) -> None:
+    """Counts epochs as they stood after the last step: a run that ended there has closed its epoch, even a part of one.
+
+    Otherwise Lightning would call the rest of that epoch the next one.
+    """
+    epoch, position, _ = state["callbacks"][CheckpointWriter.__qualname__]["position"]
+    begun = epoch + (position > 0)
+    loop = state["loops"]["fit_loop"]
+    loop["epoch_loop.batch_progress"]["is_last_batch"] = position == 0
+    for counts in loop["epoch_progress"].values():
+        counts |= {"ready": begun, "started": begun, "processed": begun - 1, "completed": begun - 1}
+    state["epoch"] = begun - 1
+
+
+def _put_callbacks(state: dict[str, Any], parts: Parts, has_best: bool) -> None:
+    """Leaves the state of callbacks that are gone, and takes the settings of those that stay from the new config."""
+    states = state["callbacks"]
+    callbacks = build_callbacks(parts)
+    writer = states[CheckpointWriter.__qualname__] | {"stopped": False}
+    if not has_best:
+        writer["best"] = None
+    kept = {c.state_key: dict(states[c.state_key]) for c in callbacks if c.state_key in states}
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping) and callback.state_key in kept:
+            kept[callback.state_key]["patience"] = callback.patience
+    state["callbacks"] = kept | {CheckpointWriter.__qualname__: writer}
+
+
+def _put_schedule(state: dict[str, Any], parts: Parts, step: int) -> None:
+    """Puts the new run's schedule in place of the parent's, at the step reached."""
+    schedule = run_schedule(parts)
+    optimizer = build_optimizer(parts.optimizer, train_module(parts, schedule))  # type: ignore[arg-type]
+    scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
+    state["lr_schedulers"] = []
+    if scheduler is not None:
+        advance(scheduler, step)
+        state["lr_schedulers"] = [scheduler.state_dict()]
+    for saved, group in zip(state["optimizer_states"][0]["param_groups"], optimizer.param_groups, strict=True):
+        saved.update({key: value for key, value in group.items() if key != "params"})
+
+
+def advance(scheduler: LRScheduler, step: int) -> None:
+    """Steps a fresh schedule to where it stands after ``step`` optimizer steps."""
+    if isinstance(scheduler, WarmupSchedule):
+        scheduler.load_state_dict(scheduler.state_dict() | {"last_epoch": step, "_step_count": step + 1})
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step\\(\\)` before")
+        for _ in range(step):
+            scheduler.step()
