@@ -222,7 +222,7 @@ def test_a_lightning_module_of_the_users_own_takes_no_weights_and_goes_on_in_its
     first = tk.fit(module=OwnModule(), max_epochs=1, **options)
     for key in ("init_from", "resume_from"):
         with pytest.raises(tk.ConfigError) as caught:
-            tk.fit(module=OwnModule(), max_epochs=2, **{key: first.run_dir}, **options)
+            tk.fit(module=OwnModule(), max_epochs=2, **{**options, key: first.run_dir})
         assert str(caught.value) == (
             f"{key} is for nets that trainkit trains, and this is a LightningModule of your own\n  where    {key}\n"
             "  hint     run.dir=RUN goes on with a run that was stopped"
