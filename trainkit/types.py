@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 Inputs: TypeAlias = "Tensor | dict[str, Tensor]"
 """What a net takes: one tensor [B, ...], or tensors passed by name."""
 
-Batch: TypeAlias = "tuple[Inputs, Tensor]"
-"""Inputs and targets of B samples."""
+Batch: TypeAlias = "tuple[Inputs, Tensor] | tuple[Inputs, Tensor, Tensor]"
+"""Inputs and targets of B samples, and their weights float32 [B] where rows are weighted."""
 
-InputKind = Literal["table", "image", "vector", "other"]
+InputKind = Literal["table", "image", "signal", "vector", "other"]
 TargetKind = Literal["class", "number"]
 
 
@@ -30,7 +30,8 @@ class DataSpec:
     """What a model must know of the data; every size a model needs comes from here.
 
     Attributes:
-        input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``vector`` [D], or ``other``.
+        input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``signal`` [channels, length],
+            ``vector`` [D], or ``other``.
         input_shape: Shape of one sample without the batch; for a table ``(D,)``, the width of the flat matrix.
         target_kind: ``class`` or ``number``.
         class_names: Names of the classes in the order of the model's outputs; empty for numbers.
@@ -63,6 +64,9 @@ class DataSpec:
         if self.input_kind == "image":
             channels, height, width = self.input_shape
             sizes |= {"in_channels": channels, "image_size": height, "image_height": height, "image_width": width}
+        if self.input_kind == "signal":
+            channels, length = self.input_shape
+            sizes |= {"in_channels": channels, "sequence_length": length}
         if self.input_shape:
             features = 1
             for size in self.input_shape:

@@ -17,7 +17,13 @@ from trainkit.types import Batch, Inputs
 
 
 class Source(abc.ABC):
-    """A numbered pool of samples."""
+    """A numbered pool of samples.
+
+    Attributes:
+        weight: Weights of the samples, float32 [N]; None where all count alike.
+    """
+
+    weight: Tensor | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -25,7 +31,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def fetch(self, rows: Tensor, key: int) -> Batch:
-        """Inputs and targets of some samples.
+        """Inputs and targets of some samples, and their weights where they are weighted.
 
         Args:
             rows: int64 [B], sample numbers.
@@ -49,7 +55,9 @@ class TensorSource(Source):
 
     def fetch(self, rows: Tensor, key: int = 0) -> Batch:
         """Gathers rows; nothing is random."""
-        return map_inputs(self.inputs, lambda tensor: tensor.index_select(0, rows)), self.target.index_select(0, rows)
+        inputs = map_inputs(self.inputs, lambda tensor: tensor.index_select(0, rows))
+        target = self.target.index_select(0, rows)
+        return (inputs, target) if self.weight is None else (inputs, target, self.weight.index_select(0, rows))
 
 
 class DatasetSource(Source):
@@ -88,7 +96,7 @@ class DatasetSource(Source):
             return samples
         return [self.sample(row) for row in rows]
 
-    def unpack(self, batch: Any) -> Batch:
+    def unpack(self, batch: Any) -> tuple[Inputs, Tensor]:
         """Splits a sample or a collated batch into inputs and target.
 
         Raises:
@@ -168,6 +176,20 @@ def map_inputs(inputs: Inputs, function: Any) -> Inputs:
         result: Tensor = function(inputs)
         return result
     return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
+    """Some samples of a batch, with their weights where it has them."""
+    inputs, target, *weight = batch
+    cut = map_inputs(inputs, lambda tensor: tensor[start:stop])
+    return (cut, target[start:stop], weight[0][start:stop]) if weight else (cut, target[start:stop])
+
+
+def is_batch(batch: Any) -> bool:
+    """Whether a batch is (inputs, target), or these with weights."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        return False
+    return len(batch) == 2 or all(isinstance(tensor, Tensor) for tensor in batch[1:])
 
 
 def mix(*numbers: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainkit.types import DataSpec
 
 SMALLEST_IMAGE = 6
+_NAMES = {"table": "table", "vector": "vectors", "signal": "signals", "image": "tiny images"}
 
 
 def auto(spec: DataSpec) -> tuple[str, str]:
@@ -18,4 +19,4 @@ def auto(spec: DataSpec) -> tuple[str, str]:
     """
     if spec.input_kind == "image" and min(spec.input_shape[1:]) >= SMALLEST_IMAGE:
         return "cnn", "images"
-    return "mlp", {"table": "table", "vector": "vectors", "image": "tiny images"}.get(spec.input_kind, "flat inputs")
+    return "mlp", _NAMES.get(spec.input_kind, "flat inputs")

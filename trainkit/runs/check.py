@@ -38,7 +38,7 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
     Raises:
         ConfigError: Nobody logs a value of that name.
     """
-    trainer, names = parts.config.trainer, parts.task.metric_names()
+    trainer, names = parts.config.trainer, logged_names(parts)
     name = trainer.monitor or f"val/{parts.task.monitor}"
     if not len(parts.data.splits.val):
         if trainer.monitor is None:
@@ -56,9 +56,16 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
     return name, "min" if name.rpartition("/")[2] in ("loss", "rmse", "mae") else "max"
 
 
+def logged_names(parts: Parts) -> list[str]:
+    """Names of what the task logs, on every validation set."""
+    names = parts.task.metric_names()
+    of_val = [name.removeprefix("val/") for name in names if name.startswith("val/")]
+    return names + [f"val/{extra}/{name}" for extra in parts.data.extra_val for name in of_val]
+
+
 def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
     """Raises ConfigError for callbacks that watch a value nobody logs, or that cannot work here."""
-    names = [*parts.task.metric_names(), "lr", "grad_norm", "train/samples_per_second"]
+    names = [*logged_names(parts), "lr", "grad_norm", "train/samples_per_second"]
     if not len(parts.data.splits.val):
         names = [name for name in names if not name.startswith("val/")]
     refused = {
@@ -122,9 +129,10 @@ def check_batches(parts: Parts) -> None:
             f"{len(data.splits.train)} training samples make no whole batch of {data.batch_size}",
             where="data.batch_size",
         )
-    if 0 < len(data.splits.val) < trainer.devices:
-        what = f"a validation part of {len(data.splits.val)} cannot be shared by {trainer.devices} processes"
-        raise DataError(what, where="trainer.devices")
+    for rows in (data.splits.val, *data.splits.extra.values()):
+        if 0 < len(rows) < trainer.devices:
+            what = f"a validation part of {len(rows)} cannot be shared by {trainer.devices} processes"
+            raise DataError(what, where="trainer.devices")
     batch_norm = nn.modules.batchnorm._BatchNorm
     if smallest <= 1 and any(isinstance(m, batch_norm) for m in parts.network.modules() if parts.network):  # type: ignore[union-attr]
         raise DataError(
@@ -145,7 +153,7 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         network = copy.deepcopy(parts.network).to(device).train()
         rows = parts.data.rows("train")[: min(parts.data.batch_size, 256)]
-        inputs, target = parts.data.source.fetch(rows, 0)
+        inputs, target, *weight = parts.data.source.fetch(rows, 0)
         inputs, target = map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
         task = copy.deepcopy(parts.task).to(device)
         prepared = network.inputs(inputs)
@@ -158,10 +166,10 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
         if not isinstance(outputs, Tensor):
             raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
         task.check(outputs, target)
-        loss_sum, weight = task.loss(outputs, target)
+        loss_sum, total = task.loss(outputs, target, *(tensor.to(device) for tensor in weight))
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
-        loss = float(loss_sum.detach() / weight)
+        loss = float(loss_sum.detach() / (total or 1.0))
     if loss != loss:
         raise ConfigError("the first loss is nan", where="model")
     return DryBatch(loss, parts.task.chance())

@@ -38,10 +38,9 @@ class Narrator:
 
 def split_line(parts: Parts) -> str:
     """Sizes of the parts and how they were drawn."""
-    splits, data = parts.data.splits, parts.data
-    sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
-    how = "stratified, " if data.stratify and data.spec.target_kind == "class" else ""
-    return f"{sizes} · {how}split seed {data.split_seed}"
+    data = parts.data
+    sizes = " · ".join(f"{name} {len(rows):,}" for name, rows in data.splits.parts().items())
+    return f"{sizes} · {data.describe_splits()}"
 
 
 def task_line(parts: Parts) -> str:

@@ -127,7 +127,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     with quiet_lightning():
         trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
         loader = progress.writer.loader
-        validation = parts.data.evaluation_loader("val", loader.rank, loader.world_size)
+        validation = parts.data.val_loaders(loader.rank, loader.world_size)
         seed_everything(parts.config.seed + loader.rank)
         interrupted = 0
         try:
@@ -167,7 +167,7 @@ def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
         clip_norm=trainer.clip_norm,
         clip_value=trainer.clip_value,
     )
-    module.total_steps = schedule.total_steps
+    module.total_steps, module.extra_val = schedule.total_steps, parts.data.extra_val
     return module
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -15,10 +16,11 @@ from torch.optim import Optimizer
 
 from trainkit.data.evaluation_loader import EvaluationBatch
 from trainkit.data.loader import Execution, Step
-from trainkit.data.sources import map_inputs
+from trainkit.data.sources import is_batch, slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
-from trainkit.tasks import MeanLoss, Task
+from trainkit.tasks import Task
+from trainkit.training.meter import PartMeter
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
 from trainkit.types import Batch, Inputs, StepOutput
@@ -70,7 +72,7 @@ class TrainModule(L.LightningModule):
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
         self.total_steps: int | None = None
         self.window = LogWindow(task)
-        self.val_loss, self.val_metrics = MeanLoss(), task.metrics()
+        self.meters, self.extra_val = nn.ModuleList([PartMeter(task)]), tuple[str, ...]()
         self._grad_norm: Tensor | None = None
         self._norm_wanted, self._lr = False, 0.0
         self._random_state: dict[str, Any] | None = None
@@ -84,14 +86,15 @@ class TrainModule(L.LightningModule):
         """Loss of one (micro-)batch; the one method most subclasses override.
 
         Args:
-            batch: ``(inputs, target)``, or whatever the user's own DataLoader yields.
+            batch: ``(inputs, target)``, ``(inputs, target, weight)`` where the rows have weights, or whatever the
+                user's own DataLoader yields.
 
         Returns:
             Loss summed over samples, the weight to divide it by, and outputs and targets for the metrics.
         """
-        inputs, target = batch
+        inputs, target, *weight = batch
         outputs = self(inputs)
-        return StepOutput(*self.task.loss(outputs, target), outputs, target)
+        return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
@@ -124,9 +127,9 @@ class TrainModule(L.LightningModule):
 
     def _single_step(self, batch: Any) -> Step:
         if self.accumulate == 1:
-            size = len(batch[1]) if isinstance(batch, (tuple, list)) and len(batch) == 2 else 1
+            size = len(batch[1]) if is_batch(batch) else 1
             return Step(((0, size),), size)
-        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+        if not is_batch(batch):
             raise ConfigError("only batches of (inputs, target) can be cut into micro-batches", where="accumulate")
         size = len(batch[1])
         parts = min(self.accumulate, size)
@@ -167,8 +170,7 @@ class TrainModule(L.LightningModule):
     def _cut(self, batch: Any, step: Step) -> list[Any]:
         if len(step.micro_batches) == 1:
             return [batch]
-        inputs, target = batch
-        return [(map_inputs(inputs, lambda t, a=a, b=b: t[a:b]), target[a:b]) for a, b in step.micro_batches]
+        return [slice_batch(batch, start, stop) for start, stop in step.micro_batches]
 
     def _unsynced(self) -> AbstractContextManager[Any]:
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
@@ -218,19 +220,22 @@ class TrainModule(L.LightningModule):
             self.trainer.val_check_batch = batch_idx + 1 if batch.validate else sys.maxsize
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Adds a batch to the validation metrics; padding does not count."""
-        output = self._evaluated(batch)
-        self.val_loss.update(output.loss_sum, output.weight)
-        self.val_metrics.update(self.task.predictions(output.outputs), output.target)
+        """Adds a batch to the metrics of its validation set; padding does not count."""
+        self._meter(dataloader_idx).update(self._evaluated(batch), self.task)
+
+    def _meter(self, dataloader_idx: int) -> PartMeter:
+        while len(self.meters) <= dataloader_idx:
+            self.meters.append(PartMeter(self.task).to(self.device))
+        return cast(PartMeter, self.meters[dataloader_idx])
 
     def _evaluated(self, batch: Any) -> StepOutput:
         if not isinstance(batch, EvaluationBatch):
             return self.loss(batch)
-        real = slice(0, batch.num_real)
         if type(self).loss is not TrainModule.loss:
-            return self.loss((map_inputs(batch.inputs, lambda tensor: tensor[real]), batch.target[real]))
-        outputs, target = self(batch.inputs)[real], batch.target[real]
-        return StepOutput(*self.task.loss(outputs, target), outputs, target)
+            return self.loss(batch.real())
+        _, target, *weight = batch.real()
+        outputs = self(batch.inputs)[: batch.num_real]
+        return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
 
     def on_validation_start(self) -> None:
         """Gives every process the buffers of the first, as a forward pass in training does."""
@@ -239,23 +244,23 @@ class TrainModule(L.LightningModule):
                 torch.distributed.broadcast(buffer, 0)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation loss and metrics, computed over all processes."""
-        self._log_evaluation("val")
+        """Logs loss and metrics, computed over all processes: ``val/…``, and ``val/<name>/…`` of further sets."""
+        given = self.extra_val or tuple(getattr(getattr(self.trainer, "datamodule", None), "extra_val", ()))
+        numbered = tuple(map(str, range(len(given) + 1, len(self.meters))))
+        parts = ["val", *(f"val/{name}" for name in given + numbered)]
+        self._log_evaluation(parts[: len(self.meters)])
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """As ``validation_step``."""
-        self.validation_step(batch, batch_idx, dataloader_idx)
+        self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test loss and metrics."""
-        self._log_evaluation("test")
+        self._log_evaluation(["test"])
 
-    def _log_evaluation(self, part: str) -> None:
-        values = {f"{part}/loss": self.val_loss.compute()}
-        values |= {f"{part}/{name}": value for name, value in self.val_metrics.compute().items()}
-        self.val_loss.reset()
-        self.val_metrics.reset()
-        self.log_dict(values, sync_dist=self.trainer.world_size > 1)
+    def _log_evaluation(self, parts: Sequence[str]) -> None:
+        for idx, part in enumerate(parts):
+            self.log_dict(self._meter(idx).close(part), sync_dist=self.trainer.world_size > 1)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Predictions of a batch: float64 probabilities [B, K], or values [B]."""
