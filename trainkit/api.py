@@ -21,7 +21,7 @@ from trainkit.data import Splits
 from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError, one_of
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.launch import IMPORTING_MAIN
-from trainkit.runs.live import check_lists, put_objects
+from trainkit.runs.live import check_lists, is_pair, put_objects
 from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.parts import LiveObjects, Parts
@@ -75,8 +75,10 @@ def fit(
     Args:
         cfg: A composed config, from ``compose`` or ``hydra.main``; composed from ``overrides`` by default.
         model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
-        train: The user's own map-style ``Dataset`` (or a class or partial of one).
-        val: Likewise for validation; drawn from ``train`` by default.
+        train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]
+            as two arrays or tensors.
+        val: Likewise for validation; drawn from ``train`` by default. Of a dict of several sets by name, the first
+            chooses the best epoch, and the others are scored beside it.
         test: Likewise for the test.
         data: A ``DataModule``, or the name of a YAML in ``conf/data``.
         task: ``classification``, ``regression``, ``auto``, or a ``Task``.
@@ -114,7 +116,8 @@ def fit(
 
     def start() -> Result:
         choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
-        choices += ["data=dataset"] * (bool(datasets) and cfg is None)
+        if datasets and cfg is None:
+            choices.append("data=arrays" if is_pair(train) else "data=dataset")
         given = [*choices, *overrides]
         if cfg is not None and given:
             raise ConfigError(f"{given[0]} beside a composed config", where="fit", hint=f"tk.compose(['{given[0]}'])")

@@ -166,13 +166,13 @@ class ArrayFiles(LaidOutArrays):
     def pools(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """The arrays of every file, by part."""
         names = {role: name for role, name in self.roles.items() if name is not None}
+        parts: dict[str, dict[str, np.ndarray]] = {}
         if self.path is None:
             roles: dict[str, Any] = {"inputs": self._inputs_name, "target": self._target_name, **names}
-            parts = {"train": {role: _lone(file, f"data.{role}") for role, file in roles.items()}}
+            parts["train"] = {role: _lone(file, f"data.{role}") for role, file in roles.items()}
             self.inputs_key = ONE_ARRAY
         else:
             given = {"inputs": self._inputs_name, "target": self._target_name, **names}
-            parts = {}
             for part, path in {"train": Path(self.path), **self._others}.items():
                 where = "data.path" if part == "train" else f"data.{part}_path"
                 where = where if not part.startswith(EXTRA) else f"data.extra_val.{part.removeprefix(EXTRA)}"

@@ -58,6 +58,4 @@ def _missing(role: str, name: str | None, part: str, keys: Sequence[str], path: 
     if name is None:
         what = f"'{path}' has no key that is called like the {role}"
         return DataError(what, where=where, expected=one_of(_USUAL[role]), hint=f"it has {', '.join(keys)}")
-    return DataError(
-        f"'{path}' has no key '{name}'", where=where, expected=one_of(keys), hint=did_you_mean(name, keys)
-    )
+    return DataError(f"'{path}' has no key '{name}'", where=where, expected=one_of(keys), hint=did_you_mean(name, keys))

@@ -118,11 +118,7 @@ def refused_if_broken(path: Path, where: str | None = None) -> Iterator[None]:
         text = str(error).strip() or type(error).__name__
         pickled = isinstance(error, pickle.UnpicklingError) or "allow_pickle" in text or "pickled" in text
         reason = "damaged, or Python objects, which are not unpickled" if pickled else text.splitlines()[0]
-        raise DataError(
-            f"'{path}' is not a readable array file: {reason}",
-            where=where or str(path),
-            expected="arrays of numbers, booleans or texts" if pickled else None,
-        ) from error
+        raise DataError(f"'{path}' is not a readable array: {reason}", where=where or str(path)) from error
 
 
 def as_array(values: Any, name: str) -> np.ndarray:

@@ -56,6 +56,7 @@ class ArrayData(DataModule):
     def prepare(self, train_rows: np.ndarray) -> None:
         """Makes tensors of the arrays; statistics are of the training part."""
         inputs = tensor_of(self._inputs)
+        self._inputs = inputs.numpy()  # the one copy: what was given may be a file that changes
         self.source = TensorSource(inputs, torch.from_numpy(self._target))
         shape = tuple(self._inputs.shape[1:])
         self.spec = DataSpec(
@@ -91,7 +92,7 @@ def statistics(inputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         rows: int64, the training rows.
     """
     axes = (0, *range(2, inputs.ndim))
-    parts = rows.split(max(1, CELLS_AT_ONCE // max(inputs[0].numel(), 1)))
+    parts = torch.split(rows, max(1, CELLS_AT_ONCE // max(inputs[0].numel(), 1)))
     count = len(rows) * inputs[0].numel() // inputs.shape[1]
     mean = torch.stack([inputs[part].double().sum(dim=axes) for part in parts]).sum(dim=0) / count
     shaped = mean.reshape(1, -1, *(1 for _ in axes[1:]))

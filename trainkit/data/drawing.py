@@ -52,7 +52,7 @@ class SplitSettings:
             raise DataError(what, where="data.fold", expected=f"0 to {self.folds - 1}, for {self.folds} folds")
         if not (math.isfinite(self.train_share) and 0 < self.train_share <= 1):
             what = f"data.train_share is {self.train_share:g}"
-            raise DataError(what, where="data.train_share", expected="a share of the training part, above 0 and up to 1")
+            raise DataError(what, where="data.train_share", expected="above 0 and up to 1")
 
 
 @dataclass(frozen=True)

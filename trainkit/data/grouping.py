@@ -92,10 +92,10 @@ class _Assignment:
             leaving[own] = self._cost(part, -self.counts[own]) if self.num_groups[part] > 1 else np.inf
         cost = np.stack([self._cost(part, self.counts) for part in range(len(self.excess))], axis=1) + leaving[:, None]
         cost[np.arange(len(cost)), self.part_of] = np.inf
-        group, part = np.unravel_index(int(np.argmin(cost)), cost.shape)
-        if not cost[group, part] < -1e-6:
+        group, target = divmod(int(np.argmin(cost)), cost.shape[1])
+        if not cost[group, target] < -1e-6:
             return False
-        self._put(int(group), int(part))
+        self._put(group, target)
         return True
 
     def _exchange_two(self) -> bool:

@@ -34,7 +34,7 @@ def balanced_order(classes: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         int64 [N], positions in ``classes``.
     """
-    present = classes.unique()
+    present = torch.unique(classes)
     lucky = present[torch.randperm(len(present), generator=generator)][: len(classes) % len(present)]
     drawn = []
     for label in present:

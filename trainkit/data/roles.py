@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from trainkit.data.splits import Splits, Values
 from trainkit.data.values import Column, Floats, Ints, distinct_texts, parse_dates, parse_numbers
 from trainkit.errors import DataError
 
-Role: TypeAlias = Literal["group", "time", "weight"]
-"""What such a column is for."""
+Role: TypeAlias = str
+"""What such a column is for: ``group``, ``time`` or ``weight``."""
 
 
 def role_words(roles: Mapping[Role, str | None]) -> list[str]:
     """What the line on the data says of such columns: ``ordered by when``, ``weighted by w``."""
-    said: tuple[tuple[Role, str], ...] = (("time", "ordered by"), ("weight", "weighted by"))
-    return [f"{words} {roles[role]}" for role, words in said if roles[role] is not None]
+    said = {"time": "ordered by", "weight": "weighted by"}
+    return [f"{words} {roles[role]}" for role, words in said.items() if roles[role] is not None]
 
 
 def as_groups(column: Column) -> Values:

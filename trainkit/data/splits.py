@@ -280,4 +280,5 @@ def _reserve(sizes: Ints, shares: Floats, first: bool) -> None:
 
 
 def _splits_of(parts: Ints) -> Splits:
-    return Splits(*(np.flatnonzero(parts == part).astype(np.int64) for part in range(3)))
+    train, val, test = (np.flatnonzero(parts == part).astype(np.int64) for part in range(3))
+    return Splits(train, val, test)

@@ -68,7 +68,11 @@ class TableData(DataModule):
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
         self.path = Path(path)
-        given = {"val": val_path, "test": test_path, **{f"{EXTRA}{name}": file for name, file in (extra_val or {}).items()}}
+        given = {
+            "val": val_path,
+            "test": test_path,
+            **{f"{EXTRA}{name}": file for name, file in (extra_val or {}).items()},
+        }
         self.other_paths = {part: Path(file) for part, file in given.items() if file}
         self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +121,14 @@ def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callba
 
 
 def check_batches(parts: Parts) -> None:
-    """Raises DataError where BatchNorm would get a single sample, or a process no row of the validation."""
+    """Raises for rows whose weights the loss does not take, BatchNorm over one sample, or a process without a row.
+
+    Raises:
+        ConfigError: Rows have weights, and the task's loss takes none.
+        DataError: BatchNorm would get a single sample, or a process no row of the validation.
+    """
     data, trainer = parts.data, parts.config.trainer
+    _check_weighing(parts)
     last = len(data.splits.train) % data.batch_size
     smallest = (last if last and not data.drop_last else data.batch_size) // (trainer.devices * trainer.accumulate)
     if not data.steps_per_epoch():
@@ -141,6 +148,18 @@ def check_batches(parts: Parts) -> None:
             expected="larger micro-batches",
             hint="data.drop_last=true, or another data.batch_size",
         )
+
+
+def _check_weighing(parts: Parts) -> None:
+    """Raises ConfigError where rows have weights that the task's loss does not take."""
+    if not parts.data.is_weighted:
+        return
+    try:
+        inspect.signature(parts.task.loss).bind(None, None, None)
+    except TypeError as error:
+        what = f"the loss of {type(parts.task).__name__} takes no weight"
+        expected, hint = "loss(outputs, target, weight=None)", "data.weight=null to count every row once"
+        raise ConfigError(what, where="task", expected=expected, hint=hint) from error
 
 
 def dry_batch(parts: Parts, device: torch.device) -> DryBatch:

@@ -75,7 +75,7 @@ def train_classical(parts: Parts, run: RunDirectory) -> TrainOutcome:
         estimator.set_params(random_state=parts.config.seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        estimator.fit(matrix, data.targets("train"))
+        estimator.fit(matrix, data.targets("train"), **_sample_weight(parts))
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
             parts.notes["fit"] = f"stopped at its limit of {estimator.max_iter} iterations before it converged"
@@ -85,6 +85,17 @@ def train_classical(parts: Parts, run: RunDirectory) -> TrainOutcome:
     count = len(data.splits.train)
     devices = find_devices(parts.config)
     return TrainOutcome(0, 0, seconds, count / max(seconds, 1e-9), peak_memory(devices), None, f"{count:,} samples")
+
+
+def _sample_weight(parts: Parts) -> dict[str, Any]:
+    """The weights of the training rows as an argument of ``fit``, where rows are weighted and the estimator takes it."""
+    weight = parts.data.source.weight
+    if weight is None:
+        return {}
+    if "sample_weight" not in inspect.signature(parts.estimator.fit).parameters:
+        parts.notes["fit"] = f"{type(parts.estimator).__name__} takes no weights: every row counts once"
+        return {}
+    return {"sample_weight": weight[parts.data.rows("train")].numpy()}
 
 
 def preprocessing(data: DataModule) -> nn.Module:

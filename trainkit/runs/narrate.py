@@ -120,6 +120,15 @@ def metrics_text(metrics: Mapping[str, Estimate]) -> str:
     return " · ".join([*shown, f"n {next(iter(metrics.values())).n:,}"])
 
 
+def extra_text(metrics: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """The first metric of each further validation set with its interval."""
+    texts = []
+    for name, values in metrics.items():
+        metric, estimate = next(iter(values.items()))
+        texts.append(f"{name} {metric.replace('_', ' ')} {estimate} n {estimate.n:,}")
+    return " · ".join(texts)
+
+
 def baseline_text(result: Result) -> str:
     """The baseline's headline, and how the model compares."""
     bar = result.baseline

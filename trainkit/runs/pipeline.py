@@ -30,9 +30,9 @@ from trainkit.runs.load import load_best, load_initial
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
-from trainkit.runs.result import Result
+from trainkit.runs.result import Result, extra_validation
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.score import PART_NAMES, baseline, estimate_json, save_predictions, score_parts
+from trainkit.runs.score import baseline, estimate_json, save_predictions, score_parts, scored_parts
 from trainkit.runs.train import TrainOutcome, build_callbacks, train
 from trainkit.training import all_saved, usable_checkpoint
 from trainkit.types import Predictions
@@ -227,14 +227,12 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     parts, data = run.parts, run.parts.data
     threads = torch.get_num_threads()
     predictor = _predictor(run, directory)
-    made = {
-        PART_NAMES[part]: predictor.predict_part(data, part)
-        for part in ("val", "test")
-        if len(getattr(data.splits, part))
-    }
+    made = {name: predictor.predict_part(data, part) for name, part in scored_parts(data).items()}
     save_predictions(directory, made)
     metrics = score_parts(made, parts.config.evaluation)
     result = _record(run, directory, outcome, "completed", metrics)
+    if result.extra_validation:
+        run.narrator.say("val", narrate.extra_text(result.extra_validation))
     run.narrator.say("test", narrate.metrics_text(result.test))
     if parts.config.evaluation.baseline and "test" in made:
         name, bar, difference = baseline(parts, made["test"])
@@ -280,6 +278,7 @@ def _record(
         run_dir=directory.path,
         test=metrics.get("test", {}),
         validation=metrics.get("validation", {}),
+        extra_validation=extra_validation(metrics),
         objective_name=name,
         objective_mode=mode if name else None,
         objective=value,
