@@ -162,9 +162,9 @@ def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path)
     assert refusal(tmp_path / "new.npy") == f"there is no file '{tmp_path}/new.npy'\n  where    FILE"
     (tmp_path / "folder.npy").mkdir()
     assert refusal(tmp_path / "folder.npy").startswith("there is no file")
-    assert refusal(tmp_path / "new.csv") == (
-        f"cannot read '{tmp_path}/new.csv'\n  where    FILE\n  expected .npy, .npz, .safetensors, .pt of shape [N, 2, 3]"
-    )
+    expected = ".npy, .npz, .safetensors, .pt of shape [N, 2, 3]"
+    path = tmp_path / "new.csv"
+    assert refusal(path) == f"cannot read '{path}'\n  where    FILE\n  expected {expected}"
 
 
 def test_archives_of_several_arrays_or_of_none_are_refused(tmp_path: Path) -> None:

@@ -87,12 +87,21 @@ def open_arrays(path: str | Path, where: str = "data.path") -> ArrayFile:
             with safe_open(path, "pt") as tensors:
                 keys = list(tensors.keys())
             return ArrayFile(path, keys, lambda key: _from_safetensors(path, key))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = _load_tensors(path)
     tensors = {ONE_ARRAY: loaded} if isinstance(loaded, torch.Tensor) else loaded
     if not isinstance(tensors, dict):
         raise DataError(f"'{path}' holds a {type(loaded).__name__}", where=where, expected="a tensor or a dict of them")
     named = {str(key): tensor for key, tensor in tensors.items()}
     return ArrayFile(path, list(named), named.__getitem__)
+
+
+def _load_tensors(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("no file as torch.save writes it since 1.6")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (KeyError, IndexError, AttributeError, TypeError, AssertionError) as error:  # its pickle makes no sense
+        raise pickle.UnpicklingError(str(error)) from error
 
 
 def _from_archive(path: Path, key: str) -> Any:

@@ -172,7 +172,7 @@ def thinned(train: Ints, facts: RowFacts, settings: SplitSettings) -> Ints:
         lost = np.setdiff1d(mine.strata, mine.strata[kept])
         if len(lost):
             raise DataError(
-                f"{settings.train_share:g} of {len(train):,} training rows leave none of {len(lost)} of the classes",
+                f"{settings.train_share:g} of {len(train):,} training rows leaves no row of {len(lost)} of the classes",
                 where="data.train_share",
                 expected="a row of each class",
             )

@@ -65,7 +65,7 @@ def weights_of(column: Column, splits: Splits) -> Tensor:
         if len(rows) and part != "test" and not values[rows].any():
             what = f"every weight of the {part} part is 0"
             raise DataError(what, where="data.weight", expected="some above 0")
-    return torch.from_numpy(values).float()
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def _refuse(column: Column, role: str, positions: Ints, expected: str) -> None:

@@ -88,7 +88,7 @@ def train_classical(parts: Parts, run: RunDirectory) -> TrainOutcome:
 
 
 def _sample_weight(parts: Parts) -> dict[str, Any]:
-    """The weights of the training rows as an argument of ``fit``, where rows are weighted and the estimator takes it."""
+    """The weights of the training rows as an argument of ``fit``; none where it takes none, which a note says."""
     weight = parts.data.source.weight
     if weight is None:
         return {}
