@@ -75,7 +75,7 @@ def open_arrays(path: str | Path, where: str = "data.path") -> ArrayFile:
         raise DataError(f"there is no file '{path}'", where=where, hint=did_you_mean(path.name, files))
     with refused_if_broken(path, where):
         if path.suffix == ".npy":
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = np.lib.format.open_memmap(path, mode="r")
             return ArrayFile(path, [ONE_ARRAY], lambda key: array)
         if path.suffix == ".npz":
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -125,7 +125,7 @@ def refused_if_broken(path: Path, where: str | None = None) -> Iterator[None]:
         yield
     except (*BROKEN_FILE, pickle.UnpicklingError, SafetensorError) as error:
         text = str(error).strip() or type(error).__name__
-        pickled = isinstance(error, pickle.UnpicklingError) or "allow_pickle" in text or "pickled" in text
+        pickled = isinstance(error, pickle.UnpicklingError) or "allow_pickle" in text or "Python objects" in text
         reason = "damaged, or Python objects, which are not unpickled" if pickled else text.splitlines()[0]
         raise DataError(f"'{path}' is not a readable array: {reason}", where=where or str(path)) from error
 

@@ -162,7 +162,8 @@ def thinned(train: Ints, facts: RowFacts, settings: SplitSettings) -> Ints:
         blocks = moments.max() - moments
     elif mine.groups is not None:
         ids = pd.factorize(mine.groups)[0]
-        blocks = generator.permutation(ids.max() + 1)[ids]
+        strata = None if mine.strata is None or not settings.stratify else _typical(mine.strata, ids)
+        blocks = _ranks(strata, generator.permutation(ids.max() + 1))[ids]
     else:
         blocks = _ranks(mine.strata if settings.stratify else None, generator.permutation(len(train)))
     ends = np.cumsum(np.bincount(blocks))
@@ -179,8 +180,16 @@ def thinned(train: Ints, facts: RowFacts, settings: SplitSettings) -> Ints:
     return train[kept]
 
 
+def _typical(strata: Values, ids: Ints) -> Ints:
+    """The class of each group: that of which it has the largest share, int64 [groups]."""
+    codes = pd.factorize(strata)[0]
+    counts = np.zeros((ids.max() + 1, codes.max() + 1))
+    np.add.at(counts, (ids, codes), 1.0)
+    return np.asarray((counts / counts.sum(axis=0)).argmax(axis=1))
+
+
 def _ranks(strata: Values | None, shuffled: Ints) -> Ints:
-    """A number from 0 for each row: random, or such that any first so many rows have the classes' shares."""
+    """A number from 0 for each row or group: random, or such that any first so many have the classes' shares."""
     order = shuffled
     if strata is not None:
         codes = pd.factorize(strata[shuffled])[0]

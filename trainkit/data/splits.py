@@ -155,11 +155,14 @@ def make_folds(
     Raises:
         DataError: More folds than rows, groups or moments, a share or seed out of range, or an empty part.
     """
-    for kind, values, spare in (("rows", None, 0), ("groups", groups, 0), ("distinct moments", times, 1)):
-        count = num_rows if values is None else len(pd.unique(values))
-        if not 2 <= num_folds <= count - spare:
-            expected = f"2 to {count - spare}"
-            raise DataError(f"{num_folds} folds of {count:,} {kind}", where="data.folds", expected=expected)
+    counts = {"rows": num_rows}
+    counts |= {} if groups is None else {"groups": len(pd.unique(groups))}
+    counts |= {} if times is None else {"distinct moments": len(pd.unique(times))}
+    for kind, count in counts.items():
+        most = count - (kind == "distinct moments")  # the earliest are in no test
+        if not 2 <= num_folds <= most:
+            what = f"{num_folds} folds of {count:,} {kind}"
+            raise DataError(what, where="data.folds", expected=f"2 to {most}")
     shares = _checked_shares(val_share, 1 / num_folds)
     generator = _generator(seed)
     codes = _stratum_codes(num_rows, strata)
