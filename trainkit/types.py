@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Inputs: TypeAlias = "Tensor | dict[str, Tensor]"
 """What a net takes: one tensor [B, ...], or tensors passed by name."""
 
-Batch: TypeAlias = "tuple[Inputs, Tensor] | tuple[Inputs, Tensor, Tensor]"
-"""Inputs and targets of B samples, and their weights float32 [B] where rows are weighted."""
+Batch: TypeAlias = "tuple[Inputs, Tensor]"
+"""Inputs and targets of B samples; where rows are weighted, their weights float32 [B] come third."""
 
 InputKind = Literal["table", "image", "signal", "vector", "other"]
 TargetKind = Literal["class", "number"]

@@ -71,7 +71,7 @@ def test_rows_and_targets_of_a_part() -> None:
 def test_given_splits_are_used_and_checked() -> None:
     rows = [np.arange(start, start + 10) for start in (0, 50, 90)]
     data = Numbers()
-    data.given_splits = Splits(*rows)
+    data.given_splits = Splits(rows[0], rows[1], rows[2])
     data.setup()
     assert data.rows("test").tolist() == list(range(90, 100))
     data = Numbers()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainkit.data.fetching import Request, fetch_all
-from trainkit.data.sources import Source, map_inputs, mix, slice_batch
+from trainkit.data.sources import Source, batch_of, map_inputs, mix, slice_batch
 from trainkit.types import Batch, Inputs
 
 
@@ -43,8 +43,7 @@ class EvaluationBatch:
 
     def real(self) -> Batch:
         """The rows that are not padding, as (inputs, target) or (inputs, target, weight)."""
-        batch = (self.inputs, self.target) if self.weight is None else (self.inputs, self.target, self.weight)
-        return slice_batch(batch, 0, self.num_real)
+        return slice_batch(batch_of(self.inputs, self.target, self.weight), 0, self.num_real)
 
 
 class EvaluationLoader:
@@ -75,6 +74,7 @@ class EvaluationLoader:
         return len(list(self._shares()))
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
+        weight: list[Tensor]
         for request, (inputs, target, *weight) in fetch_all(self.source, self._requests(), self.num_workers):
             yield EvaluationBatch(inputs, target, request.tag, len(request.tag), *weight)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainkit.data.fetching import Request, fetch_all
 from trainkit.data.order import balanced_order
 from trainkit.data.plan import ExecutionPlan, LoaderState
-from trainkit.data.sources import Source, map_inputs, mix, slice_batch
+from trainkit.data.sources import Source, batch_of, map_inputs, mix, slice_batch
 from trainkit.types import Batch, Inputs
 
 
@@ -68,7 +68,7 @@ class Execution:
 
     def batches(self, step: Step) -> Iterator[Batch]:
         """The micro-batches of one step as (inputs, target), or (inputs, target, weight)."""
-        batch = (self.inputs, self.target) if self.weight is None else (self.inputs, self.target, self.weight)
+        batch = batch_of(self.inputs, self.target, self.weight)
         for start, stop in step.micro_batches:
             yield slice_batch(batch, start, stop)
 
@@ -157,6 +157,7 @@ class BatchLoader:
         state = request.tag.state
         validate = self.plan.validates_after(state)
         rows = torch.cat(request.rows_per_step)
+        weight: list[Tensor]
         inputs, target, *weight = batch
         return Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *weight)
 

@@ -263,15 +263,14 @@ class DataModule(L.LightningDataModule, abc.ABC):
         accumulate = getattr(trainer.lightning_module, "accumulate", 1)
         return FollowingLoader(self.source, **self._training(), accumulate=accumulate, now=now, **self._shard())
 
-    def val_loaders(self, rank: int = 0, world_size: int = 1) -> EvaluationLoader | list[EvaluationLoader]:
-        """Loader of the validation part; with further sets a list, in the order of ``extra_val``."""
-        parts = ["val", *self.splits.extra]
-        loaders = [self.evaluation_loader(part, rank, world_size) for part in parts]
-        return loaders if len(loaders) > 1 else loaders[0]
+    def val_loaders(self, rank: int = 0, world_size: int = 1) -> list[EvaluationLoader]:
+        """Loaders of the validation part and of the further sets, in the order of ``extra_val``."""
+        return [self.evaluation_loader(part, rank, world_size) for part in ("val", *self.splits.extra)]
 
-    def val_dataloader(self) -> EvaluationLoader | list[EvaluationLoader]:
-        """Validation batches under the user's own Trainer."""
-        return self.val_loaders(**self._shard())
+    def val_dataloader(self) -> Any:
+        """Validation batches under the user's own Trainer: one loader, or a list of them with further sets."""
+        loaders = self.val_loaders(**self._shard())
+        return loaders if self.extra_val else loaders[0]
 
     def test_dataloader(self) -> EvaluationLoader:
         """Test batches under the user's own Trainer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class TensorSource(Source):
         """Gathers rows; nothing is random."""
         inputs = map_inputs(self.inputs, lambda tensor: tensor.index_select(0, rows))
         target = self.target.index_select(0, rows)
-        return (inputs, target) if self.weight is None else (inputs, target, self.weight.index_select(0, rows))
+        return batch_of(inputs, target, None if self.weight is None else self.weight.index_select(0, rows))
 
 
 class DatasetSource(Source):
@@ -96,7 +96,7 @@ class DatasetSource(Source):
             return samples
         return [self.sample(row) for row in rows]
 
-    def unpack(self, batch: Any) -> tuple[Inputs, Tensor]:
+    def unpack(self, batch: Any) -> Batch:
         """Splits a sample or a collated batch into inputs and target.
 
         Raises:
@@ -178,11 +178,17 @@ def map_inputs(inputs: Inputs, function: Any) -> Inputs:
     return {name: function(tensor) for name, tensor in inputs.items()}
 
 
+def batch_of(inputs: Inputs, target: Tensor, weight: Tensor | None) -> Batch:
+    """(inputs, target), or (inputs, target, weight) where the rows have weights."""
+    return (inputs, target) if weight is None else cast("Batch", (inputs, target, weight))
+
+
 def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
     """Some samples of a batch, with their weights where it has them."""
+    weight: list[Tensor]
     inputs, target, *weight = batch
     cut = map_inputs(inputs, lambda tensor: tensor[start:stop])
-    return (cut, target[start:stop], weight[0][start:stop]) if weight else (cut, target[start:stop])
+    return batch_of(cut, target[start:stop], weight[0][start:stop] if weight else None)
 
 
 def is_batch(batch: Any) -> bool:

@@ -172,6 +172,7 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         network = copy.deepcopy(parts.network).to(device).train()
         rows = parts.data.rows("train")[: min(parts.data.batch_size, 256)]
+        weight: list[Tensor]
         inputs, target, *weight = parts.data.source.fetch(rows, 0)
         inputs, target = map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
         task = copy.deepcopy(parts.task).to(device)

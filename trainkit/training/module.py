@@ -92,6 +92,7 @@ class TrainModule(L.LightningModule):
         Returns:
             Loss summed over samples, the weight to divide it by, and outputs and targets for the metrics.
         """
+        weight: list[Tensor]
         inputs, target, *weight = batch
         outputs = self(inputs)
         return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
@@ -233,6 +234,7 @@ class TrainModule(L.LightningModule):
             return self.loss(batch)
         if type(self).loss is not TrainModule.loss:
             return self.loss(batch.real())
+        weight: list[Tensor]
         _, target, *weight = batch.real()
         outputs = self(batch.inputs)[: batch.num_real]
         return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
@@ -246,9 +248,9 @@ class TrainModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs loss and metrics, computed over all processes: ``val/…``, and ``val/<name>/…`` of further sets."""
         given = self.extra_val or tuple(getattr(getattr(self.trainer, "datamodule", None), "extra_val", ()))
-        numbered = tuple(map(str, range(len(given) + 1, len(self.meters))))
-        parts = ["val", *(f"val/{name}" for name in given + numbered)]
-        self._log_evaluation(parts[: len(self.meters)])
+        count = len(self.trainer.num_val_batches)
+        names = (*given, *map(str, range(len(given) + 1, count)))
+        self._log_evaluation(["val", *(f"val/{name}" for name in names)][:count])
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """As ``validation_step``."""
