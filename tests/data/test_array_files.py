@@ -131,6 +131,10 @@ def test_files_of_their_own(tmp_path: Path) -> None:
         f"'{both}' holds 2 arrays: x, y\n  where    data.target\n  expected one array\n  hint     data.path={both}"
     )
     assert "put inputs and target into one .npz each" in refusal(**files, val_path=both)
+    assert refusal(tmp_path / "x.npy") == (
+        f"'{tmp_path}/x.npy' holds one array, without a target\n  where    data.path\n"
+        "  expected a file with inputs and target\n  hint     data.inputs=x.npy data.target=y.npy"
+    )
     assert refusal(inputs=tmp_path / "x.npy") == (
         "there are no arrays\n  where    data.path\n"
         "  hint     data.path=arrays.npz, or data.inputs=x.npy data.target=y.npy"

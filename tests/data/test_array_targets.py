@@ -41,8 +41,9 @@ def test_floats_are_numbers_unless_told_otherwise() -> None:
 def test_names_decide_the_order() -> None:
     codes, names = encode_target(np.array(["dog", "cat", "dog"]), class_names=["dog", "cat", "cow"])
     assert (codes.tolist(), names) == ([0, 1, 0], ("dog", "cat", "cow"))
-    codes, names = encode_target(np.array([2, 0]), class_names=["a", "b", "c"])
-    assert (codes.tolist(), names) == ([2, 0], ("a", "b", "c"))
+    for dtype in ("i8", "f4"):
+        codes, names = encode_target(np.array([2, 0], dtype), class_names=["a", "b", "c"])
+        assert (codes.tolist(), names) == ([2, 0], ("a", "b", "c"))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,11 @@ def test_names_decide_the_order() -> None:
             np.array(["a", "b"]),
             {"kind": "number"},
             "the target is 'a' in row 0\n  where    data.target_kind\n  expected numbers, where the target is a number",
+        ),
+        (
+            np.array([1.0, 1.5]),
+            {"kind": "number", "class_names": ["a", "b"]},
+            "a number has no class names\n  where    data.class_names\n  hint     leave out data.class_names",
         ),
         (
             np.array([1.0, 1.5]),

@@ -181,6 +181,9 @@ class ArrayFiles(LaidOutArrays):
         return {part: (values["inputs"], values["target"]) for part, values in parts.items()}
 
     def _read(self, part: str, file: ArrayFile, given: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+        if list(file) == [ONE_ARRAY]:
+            what, hint = f"'{file.path}' holds one array, without a target", "data.inputs=x.npy data.target=y.npy"
+            raise ConfigError(what, where="data.path", expected="a file with inputs and target", hint=hint)
         keys = find_keys(list(file), given, str(file.path))
         if part == "train":
             self.inputs_key = keys["train"]["inputs"]

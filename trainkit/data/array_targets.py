@@ -33,17 +33,20 @@ def encode_target(
         found = "Python objects" if target.dtype == object else f"of type {target.dtype}"
         raise DataError(f"the targets are {found}", where="data.target", expected="numbers, booleans or texts")
     is_text = target.dtype.kind in "US"
-    if kind == "number" or (kind is None and target.dtype.kind == "f"):
+    if kind == "number" and class_names:
+        hint = "leave out data.class_names"
+        raise DataError("a number has no class names", where="data.class_names", hint=hint)
+    if kind == "number" or (kind is None and target.dtype.kind == "f" and not class_names):
         if is_text:
             what = f"the target is '{target[0]}' in row 0"
             raise DataError(what, where="data.target_kind", expected="numbers, where the target is a number")
         return target.astype(np.float64), ()
     labels = target.astype(str) if is_text else target
-    if class_names:
-        return _by_names(labels, [str(name) for name in class_names]), tuple(map(str, class_names))
     if target.dtype.kind == "f":
         _refuse_fractions(target)
         labels = target.astype(np.int64)
+    if class_names:
+        return _by_names(labels, [str(name) for name in class_names]), tuple(map(str, class_names))
     values, codes = np.unique(labels, return_inverse=True)
     if kind is None and target.dtype.kind in "iu" and len(values) > max(20, len(target) // 2):
         raise DataError(

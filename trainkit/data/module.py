@@ -194,7 +194,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
     @property
     def is_weighted(self) -> bool:
         """Whether batches come with the weights of their rows."""
-        return self.roles["weight"] is not None
+        return self.source.weight is not None
 
     @property
     def extra_val(self) -> tuple[str, ...]:
