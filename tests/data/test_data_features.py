@@ -56,7 +56,8 @@ def test_signals_of_a_generator_end_to_end(cli: Cli, tmp_path: Path) -> None:
     arguments = get_dataset_args()
     arguments.num_samples = 500
     made = make_dataset(arguments)
-    np.savez(tmp_path / "mnist1d.npz", **{key: value for key, value in made.items() if isinstance(value, np.ndarray)})
+    arrays: Any = {key: value for key, value in made.items() if isinstance(value, np.ndarray)}
+    np.savez(tmp_path / "mnist1d.npz", **arrays)
     common = ("fit", "data=arrays", "data.path=mnist1d.npz", "data.layout=signal", *QUICK)
     code, out, err = cli(*common, "run.dir=run")
     assert (code, err) == (0, "")
@@ -209,8 +210,8 @@ def test_balanced_sampling_of_weighted_rows_resumes_exactly(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visits(tmp_path / "t.csv")
-    words = ("fit", "data=table", "data.path=t.csv", "data.target=y", "data.sampling=balanced", "data.weight=w", *QUICK)
-    words = (*words, "trainer.max_steps=14", "checkpoint.every_n_steps=5")
+    words: tuple[str, ...] = ("fit", "data=table", "data.path=t.csv", "data.target=y", "data.weight=w", *QUICK)
+    words = (*words, "data.sampling=balanced", "trainer.max_steps=14", "checkpoint.every_n_steps=5")
     assert cli(*words, "run.dir=whole").code == 0
     step = TrainModule.training_step
 

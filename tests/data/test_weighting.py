@@ -108,7 +108,7 @@ def test_loaders_gather_the_weights_of_their_rows() -> None:
         assert torch.equal(moved.weight, moved.target / 10)
         for batch in moved.batches(moved.steps[0]):
             assert is_batch(batch) and len(batch) == 3
-            assert torch.equal(batch[2], batch[1] / 10)  # type: ignore[misc]
+            assert torch.equal(batch[2], batch[1] / 10)
     for padded in EvaluationLoader(source, torch.arange(20), batch_size=8):
         real = padded.to(torch.device("cpu")).real()
         assert [len(part) for part in real] == [padded.num_real] * 3
