@@ -6,6 +6,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read once, when torch is imported
 
+import json
 import random
 import shutil
 import subprocess
@@ -122,6 +123,47 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return CliResult(code or 0, out, err)
 
     return run
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """``make_run("runs/a/1", test={"accuracy": 0.9})`` writes what ``list`` reads of a run, without training one."""
+
+    def make(
+        name: str,
+        test: dict[str, float | None] | None = None,
+        *,
+        status: str | None = "completed",
+        objective: tuple[str, str, float] | None = ("val/accuracy", "max", 0.5),
+        config: dict[str, Any] | None = None,
+        overrides: tuple[str, ...] = (),
+        **facts: Any,
+    ) -> Path:
+        directory = tmp_path / name
+        directory.mkdir(parents=True)
+        net = {"model": {"_target_": "trainkit.models.MLP", "hidden": [8]}, "optimizer": {"lr": 0.001}}
+        (directory / "splits.npz").touch()
+        (directory / "config.yaml").write_text(json.dumps(net | (config or {})))
+        (directory / "overrides.yaml").write_text(json.dumps({"overrides": overrides}))
+        estimates = {
+            metric: {"value": value, "low": value and value - 0.1, "high": value and value + 0.1, "n": 20}
+            for metric, value in (test or {}).items()
+        }
+        result: dict[str, Any] = {
+            "format_version": 1,
+            "status": status,
+            "metrics": {"test": estimates},
+            "steps": 40,
+            "epochs": 4,
+        }
+        result |= {"seconds": {"total": 75.0}} | facts
+        objective_name, mode, best = objective or (None, None, None)
+        result["objective"] = {"name": objective_name, "mode": mode, "value": best}
+        if status is not None:
+            (directory / "result.json").write_text(json.dumps(result))
+        return directory
+
+    return make
 
 
 @pytest.fixture(scope="session")

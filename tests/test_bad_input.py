@@ -126,7 +126,7 @@ CALLBACK = "fit +callbacks.watch._target_="
 CASES: list[Case] = [
     # commands, groups, keys, values
     ("fitt", "unknown command 'fitt'\n"
-             "  expected one of fit, evaluate, predict\n"
+             "  expected one of fit, check, evaluate, predict\n"
              "  hint     did you mean 'fit'?\n"),
     ("fit modle=mlp", "unknown key 'modle'\n  where    modle=mlp\n  hint     did you mean 'model'?\n"),
     ("fit model=mpl", "group 'model' has no 'mpl'\n  where    model=mpl\n"

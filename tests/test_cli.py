@@ -14,6 +14,7 @@ from trainkit import cli as command_line
 from trainkit.cli import COMMANDS, load
 from trainkit.errors import RunError
 
+KNOWN = "one of fit, check, evaluate, predict"
 Cli = Callable[..., Any]
 MEASURED = """
 import sys, time
@@ -88,8 +89,8 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["fti"], "unknown command 'fti'\n  expected one of fit, evaluate, predict\n  hint     did you mean 'fit'?\n"),
-        (["xyz"], "unknown command 'xyz'\n  expected one of fit, evaluate, predict\n  hint     trainkit --help\n"),
+        (["fti"], f"unknown command 'fti'\n  expected {KNOWN}\n  hint     did you mean 'fit'?\n"),
+        (["xyz"], f"unknown command 'xyz'\n  expected {KNOWN}\n  hint     trainkit --help\n"),
         (["fit", "sede=1"], "unknown key 'sede'\n  where    sede=1\n  hint     did you mean 'seed'?\n"),
         (["fit", "--cfg", "job", "seed=x"], "seed cannot be 'x'\n  where    seed=x\n  expected an integer\n"),
         (["fit", "-m", "model=mlp,cnnn"], "group 'model' has no 'cnnn'\n  where    model=mlp,cnnn\n"
@@ -175,6 +176,14 @@ def test_a_sweep_goes_on_after_a_failure_and_ends_with_3(cli: Cli, monkeypatch: 
     assert cli("fit", "-m", "seed=0,1,2") == (3, "", "job 1 failed (seed=1)\nnot this one\n1 of 3 jobs failed\n")
     assert seeds == [0, 1, 2]
     assert cli("fit", "-m", "seed=0,2") == (0, "", "")
+
+
+def test_a_reader_that_stops_reading_is_no_bug(tmp_path: Path) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "own.yaml").write_text("# " + "long " * 50_000)  # more than a pipe takes in
+    command = f"{sys.executable} -m trainkit.cli list models --config-dir conf | head -c 5; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "auto ", "")
 
 
 def test_ctrl_c_ends_with_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

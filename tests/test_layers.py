@@ -20,7 +20,7 @@ LAYERS = (
     ("runs",),
     ("studies",),
     ("planning", "deploy", "reports"),
-    ("cli", "api", "__init__", "__main__"),
+    ("cli", "api", "completion", "listing", "project", "__init__", "__main__"),
 )
 LAYER_OF = {unit: layer for layer, units in enumerate(LAYERS) for unit in units}
 SIDEWAYS = {
@@ -28,7 +28,9 @@ SIDEWAYS = {
     ("training", "tasks"),
     ("cli", "api"),
     ("cli", "__init__"),
+    ("completion", "listing"),
     ("__init__", "api"),
+    ("__init__", "project"),
     ("__main__", "cli"),
 }
 """The imports within one layer that are allowed: (importer, imported)."""

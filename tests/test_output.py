@@ -11,12 +11,15 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
+from trainkit.cli import main
+
 GOLDEN = Path(__file__).with_name("output.txt")
-FIT = ["-m", "trainkit.cli", "fit", "trainer.max_epochs=4", "model=mlp", "evaluation.resamples=200"]
+FIT = ["fit", "trainer.max_epochs=4", "model=mlp", "evaluation.resamples=200"]
 MASKS = (
     (re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}"), "DATE"),
     (re.compile(r"[\d.]+[kMG]? samples/s"), "N samples/s"),
@@ -39,25 +42,33 @@ def masked(text: str) -> str:
 
 
 def fit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *FIT, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "trainkit.cli", *FIT, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def on_terminal(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code and everything that a terminal gets from a run."""
+def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+    """Exit code of a run in this process, and what a terminal as its standard output was sent."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, *FIT, *arguments], cwd=folder, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    pieces = []
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # Linux tells the end of a terminal by an error
-            break
-        if not piece:
-            break
-        pieces.append(piece)
+    pieces: list[bytes] = []
+
+    def read() -> None:
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # Linux tells the end of a terminal by an error, others by nothing
+                return
+            if not piece:
+                return
+            pieces.append(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        code = main([*FIT, *arguments])
+    reader.join()
     os.close(ours)
-    return process.wait(), b"".join(pieces).decode()
+    return code, b"".join(pieces).decode()
 
 
 def test_the_output_is_the_recorded_one_and_nothing_stands_on_standard_error(tmp_path: Path) -> None:
@@ -67,8 +78,11 @@ def test_the_output_is_the_recorded_one_and_nothing_stands_on_standard_error(tmp
     assert masked(done.stdout) == GOLDEN.read_text(encoding="utf-8"), __doc__
 
 
-def test_a_terminal_sees_the_bar_move_and_the_same_lines_in_the_end(tmp_path: Path) -> None:
-    code, seen = on_terminal(tmp_path, "trainer.steps_per_execution=1")
+def test_a_terminal_sees_the_bar_move_and_the_same_lines_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, seen = on_terminal(monkeypatch, "trainer.steps_per_execution=1")
     assert code == 0
     drawn = re.findall(r"\rtrain  ([━╌]+) (\d+)/80 · \d+:\d{2} · ETA \d+:\d{2} · ", seen)
     steps = [int(step) for _, step in drawn]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -39,6 +43,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "one batch": ("data.eval_batch_size=96",),
     "random": ("model.dropout=0.3", "model.norm=batch"),
     "stopped": ("model.dropout=0.3", "model.norm=batch"),
+    "pictures": ("callbacks=[confusion,samples]", "logger=tensorboard"),
 }
 WORKER = """
 import os, signal, sys
@@ -145,6 +150,17 @@ def test_a_group_that_one_signal_stopped_goes_on_to_the_same_bits(group: Path) -
         torch.testing.assert_close(states[0][key], states[1][key], rtol=0, atol=0)
 
 
+def test_pictures_show_the_validation_of_all_processes(group: Path, tmp_path: Path) -> None:
+    alone(tmp_path, *JOBS["pictures"])
+    one, two = (EventAccumulator(str(folder)).Reload() for folder in (tmp_path / "alone", group / "pictures"))
+    pictures = [found.Images("val/confusion_matrix") for found in (one, two)]
+    assert [image.step for image in pictures[0]] == [image.step for image in pictures[1]] == [12, 19]
+    assert pictures[0][-1].encoded_image_string == pictures[1][-1].encoded_image_string
+    tables = [found.Tensors("val/samples/text_summary")[-1].tensor_proto.string_val[0].decode() for found in (one, two)]
+    rows = [[line.split("|")[1:4] for line in table.splitlines()] for table in tables]
+    assert rows[0] == rows[1] and len(rows[0]) == 2 + 16
+
+
 def test_the_command_line_trains_with_two_processes(cli: Callable[..., Any], tmp_path: Path) -> None:
     code, out, err = cli("fit", "run.dir=two", *PLAIN, "trainer.devices=2")
     assert (code, err) == (0, "")
@@ -159,6 +175,38 @@ def test_the_command_line_trains_with_two_processes(cli: Callable[..., Any], tmp
     assert results[0]["objective"]["value"] == pytest.approx(results[1]["objective"]["value"])
     for key in ("status", "steps", "epochs", "best_checkpoint", "data_fingerprint"):
         assert results[0][key] == results[1][key]
+
+
+STOPS = """
+import os, signal
+import lightning as L
+
+
+class StopsItsParent(L.Callback):
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_rank == 1 and trainer.global_step == 7:
+            os.kill(os.getppid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_command_stops_its_processes_and_it_goes_on_to_the_same_bits(
+    cli: Callable[..., Any], group: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stops_its_parent.py").write_text(STOPS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = ("fit", "run.dir=run", *PLAIN, *JOBS["random"], "trainer.devices=2")
+    callback = "+callbacks.stop._target_=stops_its_parent.StopsItsParent"
+    code, out, _ = cli(*command, callback)
+    run = RunDirectory(tmp_path / "run")
+    assert code == 128 + signal.SIGTERM and "stop   saved at step " in out
+    stopped_at = read_json(run.result)["steps"]
+    assert (run.status(), 7 <= stopped_at < 20) == ("interrupted", True)
+    code, out, err = cli(*command, callback)
+    assert (code, err) == (0, "") and f"continues from step-{stopped_at}.ckpt\n" in out
+    whole = trained(RunDirectory(group / "random"))
+    assert trained(run).logged == whole.logged
+    torch.testing.assert_close(trained(run).weights, whole.weights, rtol=0, atol=0)
 
 
 SCRIPT = '''

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from trainkit.config import register
 
 if TYPE_CHECKING:
-    from trainkit.api import compose, evaluate, fit, load_run, predict
-    from trainkit.data import ArrayData, DataModule, DatasetData, TableData
+    from trainkit.api import check, compose, evaluate, fit, load_run, predict
+    from trainkit.data import ArrayData, DataModule, DatasetData, LoaderData, TableData
     from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
     from trainkit.models import CNN, MLP
     from trainkit.optim import adamw, constant, cosine, sgd
+    from trainkit.project import new
+    from trainkit.runs.inspection import CheckResult, Finding
     from trainkit.runs.load import Run
+    from trainkit.runs.query import find_runs
     from trainkit.runs.result import Result
     from trainkit.tasks import Classification, Regression, Task
     from trainkit.training import TrainModule
@@ -26,12 +29,15 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
-    "trainkit.api": ("compose", "evaluate", "fit", "load_run", "predict"),
-    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "TableData"),
+    "trainkit.api": ("check", "compose", "evaluate", "fit", "load_run", "predict"),
+    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "LoaderData", "TableData"),
     "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
     "trainkit.models": ("CNN", "MLP"),
     "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
+    "trainkit.project": ("new",),
+    "trainkit.runs.inspection": ("CheckResult", "Finding"),
     "trainkit.runs.load": ("Run",),
+    "trainkit.runs.query": ("find_runs",),
     "trainkit.runs.result": ("Result",),
     "trainkit.tasks": ("Classification", "Regression", "Task"),
     "trainkit.training": ("TrainModule",),
@@ -43,6 +49,7 @@ __all__ = [
     "CNN",
     "MLP",
     "ArrayData",
+    "CheckResult",
     "Classification",
     "ConfigError",
     "DataError",
@@ -50,7 +57,9 @@ __all__ = [
     "DataSpec",
     "DatasetData",
     "Estimate",
+    "Finding",
     "LaunchError",
+    "LoaderData",
     "Regression",
     "Result",
     "Run",
@@ -61,12 +70,15 @@ __all__ = [
     "TrainModule",
     "TrainkitError",
     "adamw",
+    "check",
     "compose",
     "constant",
     "cosine",
     "evaluate",
+    "find_runs",
     "fit",
     "load_run",
+    "new",
     "predict",
     "sgd",
 ]

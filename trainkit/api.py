@@ -7,24 +7,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
-from trainkit.config.messages import from_omegaconf
-from trainkit.data import Splits
-from trainkit.errors import ConfigError, LaunchError, RunError, TrainkitError, one_of
+from trainkit.data import LoaderData, Splits
+from trainkit.errors import LaunchError, RunError, TrainkitError, one_of
 from trainkit.rundir import RunDirectory, atomic_path
+from trainkit.runs.arguments import FitArguments, gathered, take_job
 from trainkit.runs.launch import IMPORTING_MAIN
-from trainkit.runs.live import check_lists, is_pair, put_objects
 from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
-from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.runs.own_module import has_own_module
+from trainkit.runs.own_training import score_again
+from trainkit.runs.parts import LiveObjects, RunParts
 from trainkit.runs.pipeline import continue_run, run_pipeline
 from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
@@ -32,26 +32,28 @@ from trainkit.runs.score import PART_NAMES, score_parts, unseen_cells
 from trainkit.types import Predictions
 
 if TYPE_CHECKING:
+    from lightning import LightningDataModule, LightningModule
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers.logger import Logger
     from torch import nn
     from torch.utils.data import Dataset
 
-    from trainkit.data import DataModule
     from trainkit.optim import OptimizerFactory, SchedulerFactory
+    from trainkit.runs.inspection import CheckResult
     from trainkit.tasks import Task
 
-__all__ = ["compose", "evaluate", "fit", "load_run", "predict", "run_job"]
+__all__ = ["check", "compose", "evaluate", "fit", "load_run", "predict", "run_job"]
 
 
 def fit(
     cfg: DictConfig | None = None,
     *,
     model: nn.Module | Any = None,
+    module: LightningModule | Any = None,
     train: Dataset[Any] | Any = None,
     val: Dataset[Any] | Any = None,
     test: Dataset[Any] | Any = None,
-    data: DataModule | str | None = None,
+    data: LightningDataModule | str | None = None,
     task: Task | str | Any = None,
     optimizer: OptimizerFactory | str | None = None,
     scheduler: SchedulerFactory | str | None = None,
@@ -75,12 +77,14 @@ def fit(
     Args:
         cfg: A composed config, from ``compose`` or ``hydra.main``; composed from ``overrides`` by default.
         model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
+        module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
+            loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
         train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]
-            as two arrays or tensors.
+            as two arrays or tensors; with ``module`` also a ``DataLoader``, or a list or dict of them.
         val: Likewise for validation; drawn from ``train`` by default. Of a dict of several sets by name, the first
             chooses the best epoch, and the others are scored beside it.
         test: Likewise for the test.
-        data: A ``DataModule``, or the name of a YAML in ``conf/data``.
+        data: A ``DataModule``, with ``module`` any ``LightningDataModule``, or the name of a YAML in ``conf/data``.
         task: ``classification``, ``regression``, ``auto``, or a ``Task``.
         optimizer: A callable that takes parameter groups, such as ``adamw(lr=3e-4)``, or a name.
         scheduler: A callable that takes an optimizer, such as ``cosine()``, or a name.
@@ -102,58 +106,62 @@ def fit(
         TrainkitError: A mistake of the user's; inside a single Hydra job it is printed and the process exits with 2.
     """
     _refuse_unguarded()
-    named = {"data": data, "model": model, "task": task, "optimizer": optimizer, "scheduler": scheduler}
-    datasets = {part: given for part, given in (("train", train), ("val", val), ("test", test)) if given is not None}
-    values = {
-        "trainer.max_epochs": max_epochs,
-        "trainer.max_steps": max_steps,
-        "trainer.devices": devices,
-        "trainer.precision": precision,
-        "data.batch_size": batch_size,
-        "seed": seed,
-        "run.name": name,
-    }
-
-    def start() -> Result:
-        choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
-        if datasets and cfg is None:
-            choices.append("data=arrays" if is_pair(train) else "data=dataset")
-        given = [*choices, *overrides]
-        if cfg is not None and given:
-            raise ConfigError(f"{given[0]} beside a composed config", where="fit", hint=f"tk.compose(['{given[0]}'])")
-        config = compose(given) if cfg is None else copied(cfg)
-        if cfg is not None and HydraConfig.initialized():
-            given += _take_job(config)
-        for key, value in values.items():
-            if value is not None:
-                _set(config, key, value)
-                given.append(f"{key}={value}")
-        _refuse_ignored(data, bool(datasets), given)
-        if max_steps is not None and max_epochs is None:
-            config.trainer.max_epochs = None
-        objects = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
-        live = put_objects(config, datasets=datasets, **objects)  # type: ignore[arg-type]
-        check_lists(callbacks, loggers)
-        return _run(config, replace(live, callbacks=callbacks, loggers=loggers), given)
-
-    return _inside_hydra(start)
+    given = FitArguments(
+        model=model,
+        module=module,
+        train=train,
+        val=val,
+        test=test,
+        data=data,
+        task=task,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        callbacks=callbacks,
+        loggers=loggers,
+        max_epochs=max_epochs,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        devices=devices,
+        precision=precision,
+        seed=seed,
+        name=name,
+        overrides=overrides,
+    )
+    return _inside_hydra(lambda: _run(*gathered(cfg, given)))
 
 
-def _set(config: DictConfig, key: str, value: Any) -> None:
-    try:
-        OmegaConf.update(config, key, value, force_add=True)
-    except OmegaConfBaseException as error:
-        raise from_omegaconf(error, config, f"{key}={value}") from error
+def check(cfg: DictConfig | None = None, **given: Unpack[FitArguments]) -> CheckResult:
+    """Looks at a configuration before the run: what works here, and what is wrong with it.
+
+    A copy of the net learns one batch by heart, loader and net are timed, the data is searched for rows that the parts
+    share and for features that give the target away, the learning rate is stepped through the run. Nothing that was
+    given is changed, nothing is written.
+
+    Args:
+        cfg: A composed config; composed from ``overrides`` by default.
+        given: The keyword arguments of ``fit``, objects of the script among them.
+
+    Returns:
+        Findings, each with severity, what, where and hint, and the facts that were measured.
+
+    Raises:
+        TrainkitError: A mistake of the user's for which ``fit`` would not start either.
+        TypeError: ``fit`` has no such argument.
+    """
+    from trainkit.runs.inspection import inspect_run
+
+    unknown = sorted(given.keys() - FitArguments.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"check() got an unexpected keyword argument '{unknown[0]}'")
+    config, live, _ = gathered(cfg, given)
+    return inspect_run(config, live)
 
 
-def _refuse_ignored(data: Any, has_datasets: bool, given: Sequence[str]) -> None:
-    """Refuses what a data module given as an object would leave without effect."""
-    if data is not None and has_datasets:
-        raise ConfigError("data is given beside train, val or test", where="data", expected="one or the other")
-    settings = [text for text in given if text.startswith("data.")]
-    if data is not None and not isinstance(data, str) and settings:
-        what = f"{settings[0]} beside a data module, which has settings of its own"
-        raise ConfigError(what, where="data", hint=f"give it to {type(data).__name__}")
+def check_job(cfg: DictConfig) -> CheckResult:
+    """``trainkit check`` of a config as Hydra composed it."""
+    from trainkit.runs.inspection import inspect_run
+
+    return inspect_run(copied(cfg), LiveObjects())
 
 
 def _refuse_unguarded() -> None:
@@ -184,7 +192,7 @@ def _inside_hydra(start: Any) -> Result:
 def run_job(cfg: DictConfig) -> Result:
     """One job of ``trainkit fit`` as Hydra composed it; a multirun keeps the error of a failed one in its directory."""
     config = copied(cfg)
-    overrides = _take_job(config)
+    overrides = take_job(config)
     try:
         return _run(config, LiveObjects(), overrides)
     except TrainkitError as error:
@@ -199,16 +207,6 @@ def _keep_error(config: DictConfig, error: TrainkitError) -> None:
         directory.error.write_text(f"{error}\n", encoding="utf-8")
 
 
-def _take_job(config: DictConfig) -> list[str]:
-    """Gives a job of a multirun the directory that Hydra made for it; returns the job's overrides."""
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and not OmegaConf.select(config, "run.dir"):
-        output = Path(hydra.runtime.output_dir)
-        short = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
-        OmegaConf.update(config, "run.dir", str(short), force_add=True)
-    return list(hydra.overrides.task)
-
-
 def _run(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Result:
     run_dir = OmegaConf.select(config, "run.dir")
     if run_dir and RunDirectory(Path(run_dir)).exists():
@@ -216,7 +214,7 @@ def _run(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Res
     return run_pipeline(config, live, overrides, write_reports)
 
 
-def write_reports(run: RunDirectory, result: Result, parts: Parts, predictions: dict[str, Predictions]) -> None:
+def write_reports(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
     """Writes ``report.html`` and ``MODEL_CARD.md`` of a run."""
     from trainkit.reports import write_model_card, write_report
     from trainkit.training import read_metrics
@@ -226,7 +224,8 @@ def write_reports(run: RunDirectory, result: Result, parts: Parts, predictions: 
     counts = unseen_cells(parts.data)
     notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
     write_report(run.path, result.to_json(), config, history, predictions, notes=notes)
-    write_model_card(run.path, result.to_json(), config, parts.data.spec, predictions, notes=notes)
+    spec = None if isinstance(parts.data, LoaderData) else parts.data.spec
+    write_model_card(run.path, result.to_json(), config, spec, predictions, notes=notes)
 
 
 def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ()) -> Result:
@@ -247,13 +246,16 @@ def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ())
     parts = {name: part for part, name in PART_NAMES.items()}
     if split not in parts:
         raise RunError(f"there is no split '{split}'", where="split", expected=one_of(parts))
-    if not len(getattr(Splits.load(directory.splits), parts[split])):
+    config = load_config(directory)
+    if has_own_module(config):
+        source, metrics = "the run's own data, unchanged", score_again(directory, split, trust)
+    elif not len(getattr(Splits.load(directory.splits), parts[split])):
         raise RunError(f"'{run}' has no {split} part", where="split")
-    source, made = predictions_again(directory, parts[split], trust)
-    narrator = Narrator()
+    else:
+        source, made = predictions_again(directory, parts[split], trust)
+        metrics = score_parts({split: made}, config.evaluation)[split]
+    narrator, result = Narrator(), Result.load(directory)
     narrator.say("data", source)
-    result = Result.load(directory)
-    metrics = score_parts({split: made}, load_config(directory).evaluation)[split]
     narrator.say(split if split == "test" else "val", metrics_text(metrics))
     return replace(result, test=metrics) if split == "test" else replace(result, validation=metrics)
 

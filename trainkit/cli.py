@@ -16,6 +16,11 @@ from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+UNREAD = 141
+"""Exit code where the reader of standard output went away, as of a program ended by SIGPIPE."""
+FOUND = 1
+"""Exit code of a check that found something to mend."""
+
 FAILED_JOBS = 3
 """Exit code of a multirun in which a job failed."""
 
@@ -46,6 +51,9 @@ _TRUST = (
 
 COMMANDS: dict[str, Command] = {
     "fit": Command("train a model, score it on the test data, keep the run", "trainkit.api:run_job"),
+    "check": Command(
+        "look at a configuration before the run: what works here, what is wrong", "trainkit.api:check_job"
+    ),
     "evaluate": Command(
         "score a run again, with intervals",
         "trainkit.api:evaluate",
@@ -65,6 +73,30 @@ COMMANDS: dict[str, Command] = {
             _TRUST,
         ),
     ),
+    "list": Command(
+        "list models, data, tasks, optimizers, … or runs",
+        "trainkit.listing:list_",
+        (
+            (("kind",), {"metavar": "KIND", "nargs": "?", "help": "models, data, …, experiments, runs; none: counts"}),
+            (("--root",), {"metavar": "DIR", "help": "directory of the runs (runs)"}),
+            (("--sort",), {"metavar": "METRIC", "help": "a metric, best first; or date, time, name (date)"}),
+            (
+                ("--filter",),
+                {
+                    **{"metavar": "KEY=VALUE", "dest": "filters", "nargs": "+", "action": "extend", "default": []},
+                    "help": "runs with model=cnn, optimizer.lr=1e-3, status=failed, 'accuracy>=0.9' (quote < and >)",
+                },
+            ),
+            (("--limit",), {"metavar": "N", "type": int, "help": "lines at most"}),
+            (("--json",), {"action": "store_true", "dest": "as_json", "help": "a JSON list instead of lines"}),
+            (("--config-dir",), {"metavar": "DIR", "help": "directory with YAMLs of your own"}),
+        ),
+    ),
+    "new": Command(
+        "make a small project of your own that trains at once",
+        "trainkit.project:new",
+        ((("name",), {"metavar": "NAME", "help": "its directory and package, for example demo"}),),
+    ),
 }
 """Every command by name."""
 
@@ -76,8 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command and arguments; by default those of the process.
 
     Returns:
-        Exit code: 0, 2 for a mistake of the user's (a few lines on standard error), 3 for a multirun with failed jobs,
-        130 after Ctrl-C. A bug raises, and ends the process with its traceback and 1.
+        Exit code: 0, 1 for a check that found something, 2 for a mistake of the user's (a few lines on standard error),
+        3 for a multirun with failed jobs, 130 after Ctrl-C, 141 where nobody reads on. A bug raises, and ends the
+        process with its traceback and 1.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -90,6 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has seen enough; what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
 
 
 def _dispatch(args: list[str]) -> int:
@@ -99,6 +135,11 @@ def _dispatch(args: list[str]) -> int:
     if args[0] == "--version":
         print(f"trainkit {trainkit.__version__}")
         return 0
+    if args[0] == "--completion":
+        print(load("trainkit.completion:script")(" ".join(args[1:])), end="")
+        return 0
+    if args[0] == "--complete":
+        return _complete(args[1:])
     name, rest = args[0], args[1:]
     command = COMMANDS.get(name)
     if command is None:
@@ -106,6 +147,8 @@ def _dispatch(args: list[str]) -> int:
         raise ConfigError(f"unknown command '{name}'", expected=one_of(COMMANDS), hint=hint)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a _target_ may name the user's own module beside him
+    if name == "check":
+        return _check(command, rest)
     return _call(name, command, rest) if command.arguments is not None else _fit(command, rest)
 
 
@@ -116,6 +159,17 @@ def _call(name: str, command: Command, args: list[str]) -> int:
     given = vars(parser.parse_args(args))
     positional = [given.pop(names[0]) for names, _ in command.arguments or () if not names[0].startswith("-")]
     load(command.target)(*positional, **given)
+    return 0
+
+
+def _complete(words: list[str]) -> int:
+    try:
+        found = load("trainkit.completion:complete")(words, {name: entry.arguments for name, entry in COMMANDS.items()})
+    except Exception:  # the user is in the middle of a line: nothing is completed, whatever is wrong
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        return 1
+    print(*found, sep="\n", end="\n" * bool(found))
     return 0
 
 
@@ -132,6 +186,17 @@ def _fit(command: Command, args: list[str]) -> int:
     return FAILED_JOBS
 
 
+def _check(command: Command, args: list[str]) -> int:
+    if "-h" in args or "--help" in args:
+        print(_CHECK_USAGE.format(help=command.help))
+        return 0
+    from trainkit.config.app import run_app
+
+    results: list[Any] = []
+    run_app(args, lambda cfg: results.append(load(command.target)(cfg)), "trainkit check", can_sweep=False)
+    return 0 if all(result.ok for result in results) else FOUND
+
+
 def load(target: str) -> Callable[..., Any]:
     """Imports a function named ``module:function``."""
     module, _, function = target.partition(":")
@@ -143,7 +208,7 @@ def _help() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
     head = "usage: trainkit COMMAND …\n\ntrains a PyTorch model fast, resumes it exactly, says how far to believe it"
-    tail = "  trainkit COMMAND -h    the arguments of a command\n  trainkit --version     the version"
+    tail = "  trainkit COMMAND -h    the arguments of a command\n  trainkit --version     the version\n\n" + _COMPLETION
     return "\n".join([head, "", "commands:", *lines, "", tail])
 
 
@@ -155,6 +220,11 @@ def _fit_help(command: Command) -> str:
     listed = [f"  {name:<{width}}  {' | '.join(names)}" for name, names in choices.items()]
     return "\n".join([_FIT_USAGE.format(help=command.help), *listed, "", _FIT_OPTIONS])
 
+
+_COMPLETION = """completion with Tab, for your shell's start-up file:
+  bash   eval "$(trainkit --completion bash)"
+  zsh    eval "$(trainkit --completion zsh)"
+  fish   trainkit --completion fish | source"""
 
 _FIT_USAGE = """usage: trainkit fit [group=choice …] [key=value …] [options]
 
@@ -168,6 +238,20 @@ examples:
   trainkit fit -m seed=0,1,2 model=mlp,cnn
 
 groups and their choices:"""
+
+_CHECK_USAGE = """usage: trainkit check [group=choice …] [key=value …] [options]
+
+{help}
+
+Takes what trainkit fit takes (trainkit fit -h), trains nothing and writes nothing. A copy of the net learns one batch
+by heart; loader and net are timed; the data is searched for rows that the parts share and for features that give the
+target away; the learning rate is stepped through the run.
+
+examples:
+  trainkit check
+  trainkit check data=table data.path=churn.csv data.target=Churn optimizer.lr=3e-2
+
+exit code: 0 nothing to mend, 1 something found, 2 a mistake for which fit would not start either"""
 
 _FIT_OPTIONS = """options:
   -m, --multirun     one job for each combination of the values separated by commas

@@ -148,6 +148,8 @@ class Estimate:
 
     def __str__(self) -> str:
         decimals = decimals_for(self.value, self.low, self.high)
+        if math.isnan(self.low) and math.isnan(self.high):
+            return f"{self.value:,.{decimals}f}"
         return f"{self.value:,.{decimals}f} [{self.low:,.{decimals}f}, {self.high:,.{decimals}f}]"
 
     def __float__(self) -> float:

@@ -139,3 +139,19 @@ def test_several_loaders_of_ones_own_are_told_apart_by_number(tmp_path: Path) ->
     assert merged["val/loss"] == pytest.approx(one["val/loss"])
     assert merged["val/1/loss"] != pytest.approx(one["val/loss"])
     assert module.state_dict().keys() == before.keys()
+
+
+@pytest.mark.parametrize(("key", "words"), [("weight", "data.weight=w"), ("extra_val", "+data.extra_val.far=t.csv")])
+def test_what_a_module_of_ones_own_would_not_regard_is_refused(
+    cli: Callable[..., Any], tmp_path: Path, key: str, words: str
+) -> None:
+    table(tmp_path / "t.csv", 60)
+    frame = pd.read_csv(tmp_path / "t.csv")
+    frame.assign(w=1.0).to_csv(tmp_path / "t.csv", index=False)
+    module = ("module=custom", "module._target_=lightning.pytorch.demos.boring_classes.BoringModel")
+    code, out, err = cli("fit", "data=table", "data.path=t.csv", "data.target=y", *module, words)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"data.{key} has no effect on a LightningModule of your own\n  where    data.{key}\n"
+        f"  hint     leave out data.{key}\n"
+    )

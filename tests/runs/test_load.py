@@ -31,7 +31,7 @@ def test_a_run_gives_back_model_data_config_and_result(digits: RunDirectory) -> 
     assert run.result is not None and run.result.status == "completed"
     assert run.path == digits.path
     images = run.data.source.fetch(run.data.rows("test"), 0)[0]
-    assert isinstance(images, torch.Tensor)
+    assert isinstance(images, torch.Tensor) and run.task is not None
     saved = pd.read_parquet(digits.predictions).query("split == 'test'")
     with torch.no_grad():
         direct = run.task.predictions(run.model(images)).numpy()

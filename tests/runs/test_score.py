@@ -2,17 +2,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from torch import nn
 
 import trainkit as tk
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build_parts
-from trainkit.runs.predictors import ClassicalPredictor
 from trainkit.runs.score import (
     baseline,
     estimate_from_json,
@@ -93,27 +89,3 @@ def test_the_baseline_is_scored_on_the_rows_of_the_test(data: str, model: str, n
     assert found == name and difference.metric == ("accuracy" if is_class else "rmse")
     np.testing.assert_array_equal(bar.rows, rows)
     assert difference.better in ("a", "neither")
-
-
-def test_a_class_that_the_estimator_never_saw_has_probability_zero() -> None:
-    class Two:
-        classes_ = np.array([0, 2])
-
-        def predict_proba(self, matrix: np.ndarray) -> np.ndarray:
-            return np.tile([0.25, 0.75], (len(matrix), 1))
-
-    parts: Any = build_parts(tk.compose(["data=wine", "model=logistic"]))
-    predictor = ClassicalPredictor(parts.data.input_module(nn.Identity()), Two(), parts.data.spec, 16)
-    made = predictor.predict_part(parts.data, "test")
-    assert made.probabilities is not None
-    assert (made.probabilities == [0.25, 0, 0.75]).all()
-
-
-def test_rows_do_not_depend_on_what_they_are_scored_with(digits: RunDirectory) -> None:
-    run = tk.load_run(digits.path)
-    saved = pd.read_parquet(digits.predictions).query("split == 'test'")
-    columns = [f"p_{name}" for name in run.spec.class_names]
-    rows = run.data.rows("test")
-    for some in (rows[:1], rows[5:9], rows.flip(0)):
-        expected = saved.set_index("row").loc[some.numpy(), columns].to_numpy()
-        np.testing.assert_array_equal(run.predictor.predict(run.data.source, some), expected)

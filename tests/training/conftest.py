@@ -152,6 +152,7 @@ class Job:
     model: Callable[[], torch.nn.Module] = lambda: MLP(NUM_FEATURES, NUM_CLASSES, [16], 0.3, norm="batch")
     task: Callable[[], Any] = lambda: Classification(NUM_CLASSES, class_weights=[1.0, 2.0, 0.5])
     callbacks: Callable[[], Sequence[Callback]] = tuple
+    loggers: Callable[[Path], Sequence[Logger]] = lambda folder: ()
 
     def plan(self) -> ExecutionPlan:
         return ExecutionPlan(
@@ -218,7 +219,7 @@ class Job:
             precision=self.precision,
             max_steps=self.max_steps,
             max_epochs=-1,
-            logger=[recorder, MetricsCSV(self.run.metrics, resume_step)],
+            logger=[recorder, MetricsCSV(self.run.metrics, resume_step), *self.loggers(self.run.path)],
             callbacks=[*self.callbacks(), progress, stop, writer, *last],
             log_every_n_steps=self.log_every,
             num_sanity_val_steps=0,

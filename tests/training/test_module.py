@@ -256,3 +256,21 @@ def test_what_is_kept_for_the_metrics_holds_no_graph(
     trainer(max_steps=2, log_every_n_steps=0).fit(module, shuffled(toy))
     assert len(kept) == 2 * accumulate
     assert not any(output.loss_sum.requires_grad or output.outputs.requires_grad for output in kept)
+
+
+def test_hooks_before_zeroing_are_called_at_every_step(toy: TensorSource, trainer: Callable[..., L.Trainer]) -> None:
+    """Lightning calls them in automatic optimization only."""
+
+    class Counts(L.Callback):
+        def on_before_zero_grad(self, *args: Any) -> None:
+            seen.append(("callback", args[0].global_step))
+
+    class Own(TrainModule):
+        def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+            assert all(p.grad is not None for p in self.parameters())
+            seen.append(("module", self.global_step))
+
+    seen: list[tuple[str, int]] = []
+    fit = trainer(max_steps=2, callbacks=[Counts()])
+    fit.fit(Own(nn.Linear(6, 3), Classification(3)), shuffled(toy))
+    assert seen == [("callback", 1), ("module", 1), ("callback", 2), ("module", 2)]

@@ -201,3 +201,20 @@ def test_a_changed_number_of_processes_starts_its_generators_afresh(
     module.on_load_checkpoint({})
     module.on_train_start()
     assert differences(get_random_state(), expected) == []
+
+
+def test_callbacks_get_what_was_evaluated_without_its_padding(
+    module: TrainModule, toy: TensorSource, trainer: MakeTrainer
+) -> None:
+    class Keeps(L.Callback):
+        def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+            kept.append(args[2])
+
+    kept: list[dict[str, Tensor]] = []
+    rows = torch.arange(103, 143)
+    trainer(callbacks=[Keeps()]).validate(module, EvaluationLoader(toy, rows, batch_size=16), verbose=False)
+    assert [len(found["target"]) for found in kept] == [16, 16, 8]
+    assert torch.equal(torch.cat([found["target"] for found in kept]), toy.target[rows])
+    predictions = torch.cat([found["predictions"] for found in kept])
+    assert predictions.dtype == torch.float64 and predictions.shape == (40, 3)
+    assert torch.allclose(predictions.sum(dim=1), torch.ones(40, dtype=torch.float64))

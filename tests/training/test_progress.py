@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from trainkit.data import Execution, LoaderState, Step
 from trainkit.training import ProgressLine, clock
 
 if TYPE_CHECKING:
@@ -31,21 +32,21 @@ class Rig:
         self.now, self.stream = 1000.0, stream
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
         monkeypatch.setenv("COLUMNS", "200")
-        writer: Any = SimpleNamespace(monitor="val/auroc", best=None)
+        writer: Any = SimpleNamespace(monitor="val/auroc", best=None, position=LoaderState())
         self.writer = writer
         self.line = ProgressLine(total, self.writer, stream)
-        self.trainer: Any = SimpleNamespace(
-            is_global_zero=True, global_step=0, callback_metrics={}, sanity_checking=False
-        )
+        self.trainer: Any = SimpleNamespace(is_global_zero=True, callback_metrics={}, sanity_checking=False)
         self.module: Any = None
 
     def start(self, step: int = 0) -> None:
-        self.trainer.global_step = step
+        self.writer.position = LoaderState(step=step)
         self.line.on_train_start(self.trainer, self.module)
 
     def execution(self, step: int, samples: int, seconds: float) -> None:
         self.now += seconds
-        batch: Any = SimpleNamespace(state=SimpleNamespace(step=step), steps=[SimpleNamespace(num_samples=samples)] * 2)
+        nothing = torch.empty(0)
+        steps = (Step((), samples), Step((), samples))
+        batch = Execution(nothing, nothing, nothing, steps, 0, LoaderState(step=step), None)
         self.line.on_train_batch_end(self.trainer, self.module, None, batch, 0)
 
     def score(self, value: float, best: float, epoch: int) -> None:

@@ -29,7 +29,7 @@ from trainkit.config.compose import (
     check_sweep,
     friendly,
 )
-from trainkit.errors import TrainkitError
+from trainkit.errors import ConfigError, TrainkitError
 
 Job = Callable[[DictConfig], Any]
 
@@ -64,27 +64,30 @@ class LocalConfigs(SearchPathPlugin):
     """Hydra's way to a marked ``conf/`` in the working directory."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Adds the directory after all others."""
+        """Adds the directory after trainkit's, before ``--config-dir``."""
         add_local_config_dir(search_path)
 
 
-def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit") -> Sweep | None:
+def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can_sweep: bool = True) -> Sweep | None:
     """Runs a job with a config composed from command-line arguments, by Hydra's own command line.
 
     Args:
         args: Overrides and Hydra's options (``-m``, ``--cfg job``, ``--config-dir``, ``--info``, …).
         job: Takes the config; in a multirun what it raises is printed, and the next job follows.
         program: Name of the program in Hydra's messages.
+        can_sweep: Whether a multirun makes sense for the job.
 
     Returns:
         The number of jobs and failures after a multirun, else None.
 
     Raises:
-        ConfigError: The config cannot be composed; nothing was written.
+        ConfigError: The config cannot be composed, or a multirun is asked for that makes no sense; nothing was written.
         SystemExit: An option is unknown.
     """
     with _arguments(program, args):
         options = get_args_parser().parse_args(list(args))
+    if not can_sweep and (options.multirun or any(text.startswith("hydra.mode=") for text in options.overrides)):
+        raise ConfigError(f"{program} looks at one configuration", where="-m", hint=f"{program} once for each")
     runner = _Runner(job)
     Plugins.instance().register(LocalConfigs)
     try:

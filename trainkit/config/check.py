@@ -21,6 +21,9 @@ from trainkit.errors import ConfigError, did_you_mean, one_of
 COMPONENTS = ("data", "model", "task", "optimizer", "scheduler")
 """Sections with one ``_target_``."""
 
+OWN_MODULE = "module"
+"""Section of a LightningModule of the user's own, which stands in for all components but the data."""
+
 OPTIONAL = ("scheduler",)
 """Those of them that may be null."""
 
@@ -36,8 +39,9 @@ SIZES = frozenset(
 FILLED: dict[str, frozenset[str]] = {
     "model": SIZES | {"spec"},
     "task": SIZES | {"spec", "class_counts", "target_mean", "target_scale"},
+    OWN_MODULE: SIZES,
     "callbacks": frozenset({"monitor", "mode", "dirpath"}),
-    "logger": frozenset({"save_dir", "resume_step"}),
+    "logger": frozenset({"save_dir", "resume_step", "id", "name"}),
 }
 """Arguments that may be ``???``, by section: what the data, the task or the run directory decides."""
 
@@ -66,7 +70,7 @@ def check_config(cfg: DictConfig, live: Collection[str] = ()) -> DictConfig:
     _check_names(checked)
     _check_interpolations(checked)
     check_ranges(checked)
-    for section in COMPONENTS:
+    for section in COMPONENTS if checked.get(OWN_MODULE) is None else ("data", OWN_MODULE):
         left_out = section in OPTIONAL and section in checked and checked[section] is None
         if section not in live and not left_out:
             _check_component(checked.get(section), section, section)
@@ -97,7 +101,7 @@ def _with_schema(cfg: DictConfig) -> DictConfig:
 
 
 def _check_names(cfg: DictConfig) -> None:
-    known = ["seed", *SECTIONS, *COMPONENTS, *COLLECTIONS]
+    known = ["seed", *SECTIONS, *COMPONENTS, OWN_MODULE, *COLLECTIONS]
     for key in map(str, cfg):
         if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.75):
             near = did_you_mean(key, known)

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trainkit.config.messages import from_omegaconf
+from trainkit.config.shipped import groups
 from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
 
 CONFIG_MODULE = "pkg://trainkit.conf"
@@ -32,7 +33,9 @@ CONFIG_NAME = "fit"
 VERSION_BASE = "1.3"
 """Version of Hydra whose defaults are used."""
 
-_MARKER = ".trainkit"
+MARKER = ".trainkit"
+"""Empty file that marks a ``conf/`` in the working directory as one for trainkit."""
+
 _PLAIN_TEXTS = ("Config group override must be", "The --resolve flag", "Only one of --run")
 
 
@@ -40,7 +43,7 @@ def add_local_config_dir(search_path: ConfigSearchPath) -> None:
     """Adds ``conf/`` of the working directory to the end, if a file ``.trainkit`` in it marks it as trainkit's."""
     folder = Path.cwd() / "conf"
     path = f"file://{folder}"
-    if (folder / _MARKER).is_file() and path not in [element.path for element in search_path.get_path()]:
+    if (folder / MARKER).is_file() and path not in [element.path for element in search_path.get_path()]:
         search_path.append("working directory", path)
 
 
@@ -78,11 +81,11 @@ def _compose(overrides: list[str], config_dir: str | None, config_name: str = CO
 def _loader(config_dir: str | None) -> ConfigLoaderImpl:
     search_path: ConfigSearchPath = create_config_search_path(CONFIG_MODULE)
     schema = search_path.get_path().pop()
+    add_local_config_dir(search_path)  # before the other directory: there Hydra's own command line has it too
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise ConfigError(f"no directory '{config_dir}'", where="config_dir")
         search_path.append("command-line", f"file://{Path(config_dir).resolve()}")
-    add_local_config_dir(search_path)
     search_path.append(schema.provider, schema.path)
     return ConfigLoaderImpl(config_search_path=search_path)
 
@@ -164,7 +167,8 @@ def _missing_config(error: MissingConfigException, overrides: Sequence[str]) -> 
     group, _, choice = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return ConfigError(f"no config '{choice}'" if choice else str(error).splitlines()[0])
-    options = [name for name in error.options or () if not name.startswith("_")]
+    # Hydra names no options where one choice of a list is unknown.
+    options = [name for name in error.options or groups().get(group, []) if not name.startswith("_")]
     where = next((text for text in overrides if text.partition("=")[0].lstrip("+") == group), None) or _source(error)
     near = did_you_mean(choice, options)
     return ConfigError(f"group '{group}' has no '{choice}'", where=where, expected=one_of(options), hint=near)

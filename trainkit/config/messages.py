@@ -51,6 +51,8 @@ def unknown_key(key: str, reference: DictConfig, where: str | None = None) -> Co
     """
     what = f"unknown key '{key}'"
     near = _nearest(key, reference)
+    if near == key:  # it stands below a ???, which has no keys yet
+        return ConfigError(what, where=where, hint=f"it is added with a plus: +{key}=…")
     if near:
         return ConfigError(what, where=where, hint=f"did you mean '{near}'?")
     section, _, argument = key.partition(".")

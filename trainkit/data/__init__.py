@@ -10,6 +10,7 @@ from trainkit.data.bundled import BundledTable, Digits
 from trainkit.data.dataset import DatasetData
 from trainkit.data.evaluation_loader import EvaluationBatch, EvaluationLoader
 from trainkit.data.loader import BatchLoader, Execution, Step
+from trainkit.data.loaders import LoaderData
 from trainkit.data.module import DataModule
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.splits import Splits
@@ -28,6 +29,7 @@ __all__ = [
     "Execution",
     "ExecutionPlan",
     "GivenArrays",
+    "LoaderData",
     "LoaderState",
     "Splits",
     "Step",

@@ -14,7 +14,8 @@ from torch import Tensor
 from trainkit.data.fetching import Request, fetch_all
 from trainkit.data.order import balanced_order
 from trainkit.data.plan import ExecutionPlan, LoaderState
-from trainkit.data.sources import Source, batch_of, map_inputs, mix, slice_batch
+from trainkit.data.sources import Source, batch_of, is_batch, map_inputs, mix, slice_batch
+from trainkit.errors import ConfigError
 from trainkit.types import Batch, Inputs
 
 
@@ -71,6 +72,22 @@ class Execution:
         batch = batch_of(self.inputs, self.target, self.weight)
         for start, stop in step.micro_batches:
             yield slice_batch(batch, start, stop)
+
+
+def single_step(batch: Any, accumulate: int) -> Step:
+    """The one step of a batch of the user's own DataLoader, cut into micro-batches.
+
+    Raises:
+        ConfigError: It is to be cut, and is not (inputs, target).
+    """
+    if accumulate == 1:
+        size = len(batch[1]) if is_batch(batch) else 1
+        return Step(((0, size),), size)
+    if not is_batch(batch):
+        raise ConfigError("only batches of (inputs, target) can be cut into micro-batches", where="accumulate")
+    size = len(batch[1])
+    parts = min(accumulate, size)
+    return Step(tuple((size * i // parts, size * (i + 1) // parts) for i in range(parts)), size)
 
 
 class BatchLoader:

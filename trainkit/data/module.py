@@ -221,7 +221,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """Loader of the training part."""
         return BatchLoader(
             self.source,
-            **self._training(),
+            **self.training_options(),
             plan=plan,
             seed=seed,
             accumulate=accumulate,
@@ -229,7 +229,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
             world_size=world_size,
         )
 
-    def _training(self) -> dict[str, Any]:
+    def training_options(self) -> dict[str, Any]:
+        """Arguments of a ``BatchLoader`` of the training part."""
         sizes = {"batch_size": self.batch_size, "drop_last": self.drop_last, "num_workers": self.num_workers}
         classes = torch.from_numpy(self.targets("train")) if self.sampling == "balanced" else None
         return {"rows": self.rows("train"), "balanced_by": classes, **sizes}
@@ -261,7 +262,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
             return LoaderState(epoch, done, trainer.global_step)
 
         accumulate = getattr(trainer.lightning_module, "accumulate", 1)
-        return FollowingLoader(self.source, **self._training(), accumulate=accumulate, now=now, **self._shard())
+        return FollowingLoader(self.source, **self.training_options(), accumulate=accumulate, now=now, **self._shard())
 
     def val_loaders(self, rank: int = 0, world_size: int = 1) -> list[EvaluationLoader]:
         """Loaders of the validation part and of the further sets, in the order of ``extra_val``."""

@@ -93,7 +93,7 @@ def write_model_card(
         "## How it was trained",
         _list(run_facts(result)),
         "## How to load it",
-        _loading(run_dir),
+        _loading(run_dir, bool(config.get("module"))),
     )
     with atomic_path(path) as temporary:
         temporary.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
@@ -208,13 +208,13 @@ def _class_limitations(outcomes: Outcomes) -> list[str]:
     return found
 
 
-def _loading(run_dir: Path) -> str:
+def _loading(run_dir: Path, is_own_module: bool) -> str:
     place = run_dir.absolute()
     place = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else Path(run_dir.name)
-    return (
-        f'```python\nimport trainkit\n\nrun = trainkit.load_run("{place.as_posix()}")\n```\n\n'
-        f"On a new file: `trainkit predict {place.as_posix()} FILE -o predictions.csv`."
-    )
+    code = f'```python\nimport trainkit\n\nrun = trainkit.load_run("{place.as_posix()}")\n```'
+    if is_own_module:
+        return f"{code}\n\n`run.module` is the LightningModule, in evaluation mode."
+    return f"{code}\n\nOn a new file: `trainkit predict {place.as_posix()} FILE -o predictions.csv`."
 
 
 def _list(facts: Mapping[str, object]) -> str:

@@ -162,9 +162,13 @@ def run_title(run_dir: Path, config: Mapping[str, Any]) -> str:
 
 
 def short_target(config: Mapping[str, Any], section: str) -> str:
-    """The last part of a section's ``_target_``, for example ``MLP``; an en dash without one."""
-    target = str(_mapping(config, section).get("_target_") or "–")
-    return target.rpartition(".")[2]
+    """The last part of a section's ``_target_``, or of its object's class, such as ``MLP``; an en dash without one.
+
+    A ``LightningModule`` of the user's own stands for the model.
+    """
+    own = _mapping(config, "module") if section == "model" else {}
+    node = own or _mapping(config, section)
+    return str(node.get("_target_") or node.get("live") or "–").rpartition(".")[2]
 
 
 def confidence_text(config: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from trainkit.config.copying import copied
 from trainkit.config.resolvers import active_spec
 from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
-from trainkit.data import DataModule, Splits
+from trainkit.data import DataModule, LoaderData, Splits
 from trainkit.errors import ConfigError, TrainkitError
 from trainkit.models import Network
 from trainkit.models import auto as auto_model
@@ -48,6 +48,10 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     live = live or LiveObjects()
     config = copied(config)
     data = live.data or build(config.data, "data", DataModule)
+    if isinstance(data, LoaderData):
+        what = "nothing is known of the batches of a loader of your own"
+        expected = "a LightningModule of your own to take them"
+        raise ConfigError(what, where="data", expected=expected, hint="module=custom, or data=dataset with the Dataset")
     data.given_splits = splits
     data.setup()
     notes = choose(config, data, live)
@@ -121,20 +125,22 @@ def _replace(config: DictConfig, section: str, choice: str) -> None:
         config[section] = OmegaConf.merge(contents(section)[choice], own)
 
 
-def fill(config: DictConfig, data: DataModule) -> None:
-    """Fills ``???`` and ``${spec:…}`` of the model and the task with what the data decides.
+def fill(config: DictConfig, data: DataModule, sections: tuple[str, ...] = ("model", "task")) -> None:
+    """Fills ``???`` and ``${spec:…}`` of some sections with what the data decides.
 
     Raises:
         ConfigError: A ``???`` that the data says nothing of.
     """
     values: dict[str, Any] = data.spec.sizes()
-    target = data.targets("train")
-    if data.spec.target_kind == "class":
+    target = data.targets("train") if len(data.splits.train) else np.empty(0)
+    if not len(target):
+        values = {}
+    elif data.spec.target_kind == "class":
         values["class_counts"] = np.bincount(target, minlength=data.spec.num_classes).tolist()
     else:
         values["target_mean"], values["target_scale"] = float(target.mean()), float(target.std()) or 1.0
     with active_spec(values):
-        for section in ("model", "task"):
+        for section in sections:
             node = config.get(section)
             if isinstance(node, DictConfig) and "_target_" in node:
                 _fill(node, section, values)

@@ -19,6 +19,10 @@ from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
 from trainkit.types import Inputs
 
+EXPLODING = 3.0
+"""First loss over chance that is far too much; a fresh net is near 1 (Karpathy, *A Recipe for Training Neural
+Networks*, 2019: verify loss at init)."""
+
 
 @dataclass(frozen=True)
 class DryBatch:
@@ -31,6 +35,11 @@ class DryBatch:
 
     loss: float
     chance: float
+
+    @property
+    def explodes(self) -> bool:
+        """Whether the loss is far above chance."""
+        return self.loss > EXPLODING * self.chance
 
 
 def monitored(parts: Parts) -> tuple[str | None, str]:
@@ -62,28 +71,6 @@ def logged_names(parts: Parts) -> list[str]:
     names = parts.task.metric_names()
     of_val = [name.removeprefix("val/") for name in names if name.startswith("val/")]
     return names + [f"val/{extra}/{name}" for extra in parts.data.extra_val for name in of_val]
-
-
-def check_callbacks(parts: Parts, callbacks: list[L.Callback]) -> None:
-    """Raises ConfigError for callbacks that watch a value nobody logs, or that cannot work here."""
-    names = [*logged_names(parts), "lr", "grad_norm", "train/samples_per_second"]
-    if not len(parts.data.splits.val):
-        names = [name for name in names if not name.startswith("val/")]
-    refused = {
-        "StochasticWeightAveraging": "its pass for BatchNorm would train the model",
-        "WeightAveraging": "it would average once per execution instead of once per step",
-        "GradientAccumulationScheduler": "use trainer.accumulate",
-    }
-    for callback in callbacks:
-        kind = type(callback).__name__
-        if kind in refused:
-            raise ConfigError(f"{kind} cannot work here: {refused[kind]}", where="callbacks")
-        name = getattr(callback, "monitor", None)
-        if isinstance(name, str) and name not in names:
-            where = f"callbacks, {kind}.monitor"
-            raise ConfigError(
-                f"nobody logs '{name}'", where=where, expected=one_of(names), hint=did_you_mean(name, names)
-            )
 
 
 def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callback]) -> None:
@@ -200,7 +187,7 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
     shapes = ", ".join(f"{name} {str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in named.items())
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own_file(frame.filename)]
     at = f", {own[-1].filename}:{own[-1].lineno}" if own else ""
     return ConfigError(
         f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {cause}",
@@ -209,6 +196,6 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     )
 
 
-def _is_own(file: str) -> bool:
+def is_own_file(file: str) -> bool:
     """Whether a file is the user's: neither installed nor part of this package."""
     return "site-packages" not in file and not Path(file).is_relative_to(Path(__file__).parent.parent)

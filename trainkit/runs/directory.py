@@ -17,11 +17,11 @@ from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
 from trainkit.runs.load import load_config
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import RunParts
 from trainkit.runs.provenance import environment
 
 
-def begin(parts: Parts, devices: Devices, overrides: Sequence[str]) -> RunDirectory:
+def begin(parts: RunParts, devices: Devices, overrides: Sequence[str]) -> RunDirectory:
     """Makes the run directory, after every check, and writes what is known before training.
 
     Raises:
@@ -32,8 +32,9 @@ def begin(parts: Parts, devices: Devices, overrides: Sequence[str]) -> RunDirect
     parts.data.splits.save(run.splits)
     write_json(run.environment, environment(parts, devices))
     OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
-    if parts.live.model is not None:
-        state = {name: tensor.detach().cpu().clone() for name, tensor in parts.live.model.state_dict().items()}
+    given = parts.live.model or parts.live.module
+    if given is not None:
+        state = {name: tensor.detach().cpu().clone() for name, tensor in given.state_dict().items()}
         with atomic_path(run.initial_weights) as temporary:
             save_file(state, temporary, {"format": "pt"})
     saved = copy.deepcopy(config)

@@ -7,16 +7,19 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from trainkit.config.copying import is_plain, plain_entries
 from trainkit.config.targets import resolve_target
-from trainkit.data import ArrayFiles, DataModule, DatasetData, GivenArrays
+from trainkit.data import ArrayFiles, DataModule, DatasetData, GivenArrays, LoaderData
 from trainkit.data.splits import EXTRA
 from trainkit.errors import ConfigError, DataError
 from trainkit.runs.parts import LiveObjects
@@ -39,7 +42,7 @@ def as_node(thing: Any, partial: bool = False) -> dict[str, Any] | None:
         target, args, keywords = thing.func, thing.args, dict(thing.keywords)
     if not (inspect.isclass(target) or inspect.isroutine(target)) or not _is_importable(target):
         return None
-    if not all(_is_plain(value) for value in [*args, *keywords.values()]):
+    if not all(is_plain(value) for value in [*args, *keywords.values()]):
         return None
     node: dict[str, Any] = {"_target_": f"{target.__module__}.{target.__qualname__}"}
     node |= {"_partial_": True} if partial else {}
@@ -57,14 +60,6 @@ def _is_importable(target: Any) -> bool:
         return False
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
 def record(thing: Any) -> dict[str, Any]:
     """What a config says of an object that cannot be imported again: its class, file and source."""
     thing = thing.func if isinstance(thing, functools.partial) else thing
@@ -76,8 +71,9 @@ def put_objects(
     config: DictConfig,
     *,
     model: Any,
+    module: Any = None,
     datasets: Mapping[str, Any],
-    data: DataModule | None,
+    data: L.LightningDataModule | None,
     task: Any,
     optimizer: Any,
     scheduler: Any,
@@ -87,6 +83,7 @@ def put_objects(
     Args:
         config: Changed in place.
         model: A net, or a class or partial of one.
+        module: A LightningModule of the user's own, or a class or partial of one.
         datasets: ``train``, ``val`` and ``test``, those that were given.
         data: A data module.
         task: A task, or a class or partial of one.
@@ -101,6 +98,10 @@ def put_objects(
     """
     live = LiveObjects()
     with open_dict(config):
+        if module is not None:
+            _put_module(
+                config, live, module, {"model": model, "task": task, "optimizer": optimizer, "scheduler": scheduler}
+            )
         if model is not None:
             _expect(model, nn.Module, "model", "an nn.Module, or a class or functools.partial that gives one")
             live.model = _put(config, "model", model, nn.Module)
@@ -118,12 +119,59 @@ def put_objects(
             config[name] = node or record(factory)
             setattr(live, name, None if node else factory)
         if data is not None:
-            _expect(data, DataModule, "data", "a trainkit.DataModule")
-            live.data = data
-            config.data = record(data) | {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+            live.data = _put_data(config, data, module is not None)
+        elif module is not None and (datasets or _brings_loaders(live.module)):
+            live.data = _put_loaders(config, datasets, live.module)
         elif datasets:
             live.data = _put_datasets(config, datasets)
     return live
+
+
+def _put_module(config: DictConfig, live: LiveObjects, module: Any, others: dict[str, Any]) -> None:
+    given = [name for name, thing in others.items() if thing is not None]
+    if given:
+        what = f"{given[0]} is given beside a LightningModule, which has its own"
+        raise ConfigError(what, where=given[0], expected="one or the other")
+    _expect(module, L.LightningModule, "module", "a LightningModule, or a class or functools.partial that gives one")
+    live.module = _put(config, "module", module, L.LightningModule)
+    if live.module is not None and live.module.hparams:
+        config.module.hparams = plain_entries(live.module.hparams)
+
+
+def _put_data(config: DictConfig, data: Any, for_module: bool) -> DataModule:
+    if for_module and isinstance(data, L.LightningDataModule) and not isinstance(data, DataModule):
+        config.data = record(data)
+        return LoaderData.of(data)
+    _expect(data, DataModule, "data", "a trainkit.DataModule")
+    config.data = record(data)
+    if not isinstance(data, LoaderData):
+        config.data |= {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    live: DataModule = data
+    return live
+
+
+def _brings_loaders(module: L.LightningModule | None) -> bool:
+    return module is not None and is_overridden("train_dataloader", module)
+
+
+def _put_loaders(config: DictConfig, datasets: Mapping[str, Any], module: L.LightningModule | None) -> DataModule:
+    """Data of a LightningModule's own: loaders, or datasets that loaders are made of."""
+    if not datasets:
+        assert module is not None
+        config.data = {"live": config.module.live}
+        return LoaderData.of_module(module)
+    if "train" not in datasets:
+        raise DataError("there is no training data", where="train", expected="a DataLoader or a Dataset")
+    size = int(config.data.get("batch_size") or 64)
+    loaders = {name: _as_loader(given, size, name == "train") for name, given in datasets.items()}
+    config.data = record(getattr(loaders["train"], "dataset", loaders["train"]))
+    return LoaderData(**loaders)
+
+
+def _as_loader(given: Any, batch_size: int, shuffle: bool) -> Any:
+    if isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not isinstance(given, (list, tuple, dict))):
+        return DataLoader(given, batch_size, shuffle=shuffle and not isinstance(given, IterableDataset))
+    return given
 
 
 def check_lists(callbacks: Any, loggers: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning as L
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -43,16 +44,18 @@ class Run:
         config: The config it was trained with, every size filled in.
         spec: What the model knows of the data.
         model: The net behind its preprocessing, in evaluation mode: raw inputs go in. None for a classical model.
+        module: A LightningModule of the user's own, in evaluation mode, else None.
         estimator: The scikit-learn estimator of a classical model, else None.
-        task: Its task.
+        task: Its task; None for a LightningModule of your own.
         result: What it came to.
     """
 
-    def __init__(self, directory: RunDirectory, config: DictConfig, saved: SavedModel, task: Task) -> None:
+    def __init__(self, directory: RunDirectory, config: DictConfig, saved: SavedModel, task: Task | None) -> None:
         self.directory, self.config, self.task = directory, config, task
         self.spec: DataSpec = saved.spec
         self.saved = saved
         self.model: Network | None = None
+        self.module: L.LightningModule | None = None
         self.estimator: Any = None
         self.result = Result.load(directory) if directory.result.is_file() else None
         self._data: DataModule | None = None
@@ -65,9 +68,23 @@ class Run:
 
     @property
     def predictor(self) -> Predictor:
-        """Predicts rows in padded batches of the size that the run was scored with."""
+        """Predicts rows in padded batches of the size that the run was scored with.
+
+        Raises:
+            RunError: The run is of a LightningModule of the user's own, which alone knows what it predicts.
+        """
+        self._refuse_own_module()
         assert self._predictor is not None
         return self._predictor
+
+    def _refuse_own_module(self) -> None:
+        if self.module is not None:
+            name = type(self.module).__name__
+            raise RunError(
+                f"'{self.path}' is a run of {name}, a LightningModule of your own",
+                where="RUN",
+                hint=f"in Python, load_run(RUN).module is the trained {name}",
+            )
 
     @property
     def data(self) -> DataModule:
@@ -119,6 +136,7 @@ class Run:
 
     def read(self, source: Any) -> tuple[Inputs, dict[str, int]]:
         """Inputs of new samples, and unseen values by column."""
+        self._refuse_own_module()
         if isinstance(source, (str, Path)):
             return self.saved.reader.read(Path(source))
         reader = self.saved.reader
@@ -147,6 +165,7 @@ def load_run(
     run: str | Path,
     *,
     model: nn.Module | None = None,
+    module: L.LightningModule | None = None,
     data: DataModule | None = None,
     task: Task | None = None,
     trust: Sequence[str] = (),
@@ -159,6 +178,7 @@ def load_run(
     Args:
         run: The run's directory.
         model: The net, where it was given in Python as an object; gets the run's weights.
+        module: The LightningModule, likewise.
         data: The data module, likewise.
         task: The task, likewise.
         trust: Packages of yours whose classes the config may name.
@@ -172,10 +192,16 @@ def load_run(
     """
     directory = RunDirectory.open(run)
     config = load_config(directory)
-    given = {"model": model, "data": data, "task": task}
+    given = {"model": model, "module": module, "data": data, "task": task}
     judged = {name: node for name, node in config.items() if given.get(str(name)) is None}
-    judge_config({name: judged[name] for name in ("data", "model", "task") if name in judged}, trust)
+    judge_config({name: judged[name] for name in given if judged.get(name) is not None}, trust)
     saved = load_weights(directory)
+    if config.get("module") is not None:
+        own = module if module is not None else _built(config, "module", L.LightningModule)
+        _load(own, "", saved.state)
+        loaded = Run(directory, config, saved, None)
+        loaded.module = own.eval()
+        return loaded
     task = task if task is not None else _built(config, "task", Task)
     _load(task, "task.", saved.state)
     loaded = Run(directory, config, saved, task)

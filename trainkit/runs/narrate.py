@@ -12,7 +12,7 @@ from trainkit.config.targets import PACKAGES, targets_of
 from trainkit.rundir import RunDirectory
 from trainkit.runs.check import DryBatch, monitored
 from trainkit.runs.devices import Devices
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.result import Result
 from trainkit.runs.schedule import RunSchedule
 from trainkit.types import Estimate, decimals_for
@@ -36,7 +36,7 @@ class Narrator:
         print(f"{label:<6} {text}", file=self.stream, flush=True)
 
 
-def split_line(parts: Parts) -> str:
+def split_line(parts: RunParts) -> str:
     """Sizes of the parts and how they were drawn."""
     data = parts.data
     sizes = " · ".join(f"{name} {len(rows):,}" for name, rows in data.splits.parts().items())
@@ -117,7 +117,8 @@ def metrics_text(metrics: Mapping[str, Estimate]) -> str:
     if not metrics:
         return "no test part"
     shown = [f"{name.replace('_', ' ')} {estimate}" for name, estimate in list(metrics.items())[:METRICS_SHOWN]]
-    return " · ".join([*shown, f"n {next(iter(metrics.values())).n:,}"])
+    rows = next(iter(metrics.values())).n
+    return " · ".join([*shown, *([f"n {rows:,}"] if rows else [])])
 
 
 def extra_text(metrics: Mapping[str, Mapping[str, Estimate]]) -> str:
@@ -137,27 +138,27 @@ def baseline_text(result: Result) -> str:
     return f"{bar['name']} {value:,.{decimals_for(value)}f}: {comparison['text']}"
 
 
-def foreign_packages(parts: Parts) -> list[str]:
+def foreign_packages(parts: RunParts) -> list[str]:
     """The user's own packages that the config names, which loading the run has to be told to trust."""
     named = {name.partition(".")[0] for _, name in targets_of(parts.config) if name != "???"}
     return sorted(named - set(PACKAGES))
 
 
-def continue_command(parts: Parts, directory: RunDirectory) -> str:
+def continue_command(parts: RunParts, directory: RunDirectory) -> str:
     """The command that goes on with a run; quoted, for shells read brackets as patterns."""
     trust = foreign_packages(parts)
     return f"trainkit fit run.dir={directory.path}" + (f" 'run.trust=[{','.join(trust)}]'" if trust else "")
 
 
-def run_line(parts: Parts, directory: RunDirectory) -> str:
+def run_line(parts: RunParts, directory: RunDirectory) -> str:
     """Where the run is kept, and how it is continued."""
-    if parts.network is None:
+    if isinstance(parts, Parts) and parts.network is None:
         return str(directory.path)
     again = continue_command(parts, directory).removeprefix("trainkit fit ")
     return f"{directory.path}  (Ctrl-C saves; {again} continues)"
 
 
-def next_line(parts: Parts, directory: RunDirectory) -> str:
+def next_line(parts: RunParts, directory: RunDirectory) -> str:
     """What to type next: only what works for this run."""
     splits, commands = parts.data.splits, []
     if len(splits.test) or len(splits.val):

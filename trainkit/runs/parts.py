@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
@@ -16,6 +17,9 @@ from trainkit.models import Network
 from trainkit.optim import OptimizerFactory, SchedulerFactory
 from trainkit.tasks import Task
 
+LIVE_SECTIONS = ("model", "module", "data", "task", "optimizer", "scheduler")
+"""Sections of a config that an object can stand in for."""
+
 
 @dataclass
 class LiveObjects:
@@ -23,6 +27,7 @@ class LiveObjects:
 
     Attributes:
         model: A net.
+        module: A LightningModule of the user's own, in place of model, task, optimizer and scheduler.
         data: A data module.
         task: A task.
         optimizer: Takes parameter groups, gives an optimizer.
@@ -32,6 +37,7 @@ class LiveObjects:
     """
 
     model: nn.Module | None = None
+    module: L.LightningModule | None = None
     data: DataModule | None = None
     task: Task | None = None
     optimizer: OptimizerFactory | None = None
@@ -41,31 +47,51 @@ class LiveObjects:
 
     def sections(self) -> set[str]:
         """Names of the config's sections that are replaced."""
-        return {name for name in ("model", "data", "task", "optimizer", "scheduler") if getattr(self, name) is not None}
+        return {name for name in LIVE_SECTIONS if getattr(self, name) is not None}
 
 
 @dataclass
-class Parts:
-    """Everything a run is built of.
+class RunParts:
+    """What every run is built of.
 
     Attributes:
         config: The config with every size filled in.
         data: Set up.
-        task: What is learned.
-        network: The net behind its preprocessing; None for a classical model.
-        estimator: A scikit-learn estimator; None for a net.
-        optimizer: Takes parameter groups.
-        scheduler: Takes the optimizer; None for none.
         live: Objects that a script handed over.
         notes: Lines to tell the user, such as why a model was chosen.
     """
 
     config: DictConfig
     data: DataModule
+    live: LiveObjects = field(default_factory=LiveObjects, kw_only=True)
+    notes: dict[str, str] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass
+class ModuleParts(RunParts):
+    """A run of a LightningModule of the user's own.
+
+    Attributes:
+        module: Trained as it is.
+    """
+
+    module: L.LightningModule
+
+
+@dataclass
+class Parts(RunParts):
+    """A run of a net or of a classical model on a task.
+
+    Attributes:
+        task: What is learned.
+        network: The net behind its preprocessing; None for a classical model.
+        estimator: A scikit-learn estimator; None for a net.
+        optimizer: Takes parameter groups.
+        scheduler: Takes the optimizer; None for none.
+    """
+
     task: Task
     network: Network | None = None
     estimator: Any = None
     optimizer: OptimizerFactory | None = None
     scheduler: SchedulerFactory | None = None
-    live: LiveObjects = field(default_factory=LiveObjects)
-    notes: dict[str, str] = field(default_factory=dict)

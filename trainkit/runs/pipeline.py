@@ -15,19 +15,24 @@ from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
 from trainkit.config.targets import resolve_judged, targets_of
-from trainkit.data import Splits
+from trainkit.data import LoaderData, Splits
 from trainkit.errors import ConfigError, DataError, LaunchError, RunError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.build import build_parts
-from trainkit.runs.check import check_batches, check_schedule, dry_batch, monitored
+from trainkit.runs.check import DryBatch, check_batches, check_schedule, dry_batch, monitored
 from trainkit.runs.classical import check_classical, preprocessing, train_classical
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.directory import begin, continued_config
 from trainkit.runs.hparams import log_hparams
 from trainkit.runs.launch import packed, train_in_processes
 from trainkit.runs.load import load_best, load_initial
-from trainkit.runs.parts import LiveObjects, Parts
+from trainkit.runs.own_module import build_module_parts, has_own_module
+from trainkit.runs.own_training import own_callbacks, scores, train_own
+from trainkit.runs.own_trial import Look, look
+from trainkit.runs.own_trial import describe as describe_module
+from trainkit.runs.own_trial import plan as plan_of_module
+from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
 from trainkit.runs.result import Result, extra_validation
@@ -37,19 +42,24 @@ from trainkit.runs.train import TrainOutcome, build_callbacks, train
 from trainkit.training import all_saved, usable_checkpoint
 from trainkit.types import Predictions
 
-Reporter = Callable[[RunDirectory, Result, Parts, dict[str, Predictions]], None]
+Reporter = Callable[[RunDirectory, Result, RunParts, dict[str, Predictions]], None]
 """Writes the reports of a finished run."""
+
+LOADED = ("model", "module", "data", "task")
+"""Sections whose objects ``load_run`` takes again."""
 
 
 @dataclass
 class Run:
     """A run under way."""
 
-    parts: Parts
+    parts: Parts | ModuleParts
     devices: Devices
     report: Reporter
     narrator: narrate.Narrator = field(default_factory=narrate.Narrator)
     checkpoint: Path | None = None
+    seen: Look | None = None
+    dry: DryBatch | None = None
     started: float = field(default_factory=time.perf_counter)
 
 
@@ -68,7 +78,9 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     run = prepare(config, live, report)
     directory = begin(run.parts, run.devices, overrides)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
-    given = ", ".join(f"{name}=…" for name in ("model", "data", "task") if name in live.sections())
+    if run.dry is not None and run.dry.explodes:
+        run.narrator.say("note", "the first loss is far above chance: trainkit check looks for the reason")
+    given = ", ".join(f"{name}=…" for name in LOADED if name in live.sections())
     if given:
         run.narrator.say("note", f"given as objects, which load_run({str(directory.path)!r}, {given}) takes again")
     return finish(run, directory)
@@ -96,8 +108,9 @@ def continue_run(
     for section in live.sections():
         stored[section] = config[section]
     checkpoint, broken = usable_checkpoint(directory)
-    if live.model is not None:
-        load_initial(directory, live.model)
+    given = live.model or live.module
+    if given is not None:
+        load_initial(directory, given)
     run = prepare(stored, live, report, directory)
     for sentence in broken:
         narrator.say("broken", f"{sentence}; the one before it is used")
@@ -140,15 +153,22 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
         begun: A run that goes on; its parts of the data are used.
     """
     splits = Splits.load(begun.splits) if begun else None
-    parts = build_parts(check_config(config, live.sections()), live, splits)
+    checked = check_config(config, live.sections())
+    is_own = has_own_module(checked)
+    parts = build_module_parts(checked, live, splits) if is_own else build_parts(checked, live, splits)
     if begun and parts.data.fingerprint != read_json(begun.environment)["data_fingerprint"]:
         raise DataError("the data has changed since this run began", where=str(begun.path), hint="start a new run")
     devices = find_devices(parts.config)
     narrator = narrate.Narrator()
     run = Run(parts, devices, report, narrator)
+    if isinstance(parts, ModuleParts):
+        run.seen = look(parts, devices)
+        own_callbacks(parts, run.seen)
+        _say_module(run, parts, run.seen)
+        return run
     if parts.network is None:
         check_classical(parts)
-        _say_head(run)
+        _say_head(run, parts)
         narrator.say("note", "the sections optimizer, scheduler, trainer and checkpoint do not apply to this model")
         return run
     if devices.count > 1:
@@ -157,20 +177,29 @@ def prepare(config: DictConfig, live: LiveObjects, report: Reporter, begun: RunD
     check_batches(parts)
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
-    dry = dry_batch(parts, devices.torch_device)
-    _say_head(run)
+    run.dry = dry_batch(parts, devices.torch_device)
+    _say_head(run, parts)
     narrator.say("plan", narrate.plan_line(parts, schedule, devices))
     if schedule.notice:
         narrator.say("note", schedule.notice)
-    narrator.say("check", narrate.check_line(dry))
+    narrator.say("check", narrate.check_line(run.dry))
     return run
 
 
-def _say_head(run: Run) -> None:
-    run.narrator.say("data", run.parts.data.describe())
-    run.narrator.say("split", narrate.split_line(run.parts))
-    run.narrator.say("task", narrate.task_line(run.parts))
-    run.narrator.say("model", narrate.model_line(run.parts))
+def _say_head(run: Run, parts: Parts) -> None:
+    run.narrator.say("data", parts.data.describe())
+    run.narrator.say("split", narrate.split_line(parts))
+    run.narrator.say("task", narrate.task_line(parts))
+    run.narrator.say("model", narrate.model_line(parts))
+
+
+def _say_module(run: Run, parts: ModuleParts, seen: Look) -> None:
+    run.narrator.say("data", parts.data.describe())
+    if not isinstance(parts.data, LoaderData):
+        run.narrator.say("split", narrate.split_line(parts))
+    run.narrator.say("module", describe_module(parts, seen))
+    run.narrator.say("plan", plan_of_module(parts, run.devices))
+    run.narrator.say("check", seen.notice or f"dry batch ok · logs {', '.join(seen.names) or 'nothing'}")
 
 
 def finish(run: Run, directory: RunDirectory) -> Result:
@@ -201,7 +230,10 @@ def _stop(signum: int) -> None:
 
 def _train(run: Run, directory: RunDirectory) -> TrainOutcome:
     parts = run.parts
-    if parts.network is None:
+    if isinstance(parts, ModuleParts):
+        assert run.seen is not None
+        outcome = train_own(parts, run.seen, directory, run.devices, run.checkpoint)
+    elif parts.network is None:
         outcome = train_classical(parts, directory)
     elif run.devices.count > 1:
         outcome = train_in_processes(parts, directory, run.devices)
@@ -214,8 +246,7 @@ def _train(run: Run, directory: RunDirectory) -> TrainOutcome:
     return outcome
 
 
-def _predictor(run: Run, directory: RunDirectory) -> Predictor:
-    parts = run.parts
+def _predictor(run: Run, parts: Parts, directory: RunDirectory) -> Predictor:
     size = parts.data.eval_batch_size
     if parts.network is None:
         return ClassicalPredictor(preprocessing(parts.data), parts.estimator, parts.data.spec, size)
@@ -224,9 +255,16 @@ def _predictor(run: Run, directory: RunDirectory) -> Predictor:
 
 
 def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
+    if isinstance(run.parts, ModuleParts):
+        result = _record(run, directory, outcome, "completed", scores(run.parts, run.devices))
+        told = (
+            "no test part" if not result.test else f"{narrate.metrics_text(result.test)} (its own, without intervals)"
+        )
+        run.narrator.say("test", told)
+        return _close(run, directory, result, {})
     parts, data = run.parts, run.parts.data
     threads = torch.get_num_threads()
-    predictor = _predictor(run, directory)
+    predictor = _predictor(run, parts, directory)
     made = {name: predictor.predict_part(data, part) for name, part in scored_parts(data).items()}
     save_predictions(directory, made)
     metrics = score_parts(made, parts.config.evaluation)
@@ -243,6 +281,12 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
         result = replace(result, baseline={"name": name, "metrics": plain, "comparison": comparison})
         run.narrator.say("bar", narrate.baseline_text(result))
     torch.set_num_threads(threads)
+    return _close(run, directory, result, made)
+
+
+def _close(run: Run, directory: RunDirectory, result: Result, made: dict[str, Predictions]) -> Result:
+    """Writes what people read, and last of all the result."""
+    parts = run.parts
     log_hparams(parts, directory, result)
     run.report(directory, result, parts, made)
     directory.error.unlink(missing_ok=True)
@@ -255,20 +299,17 @@ def _record(
     run: Run, directory: RunDirectory, outcome: TrainOutcome, status: str, metrics: dict[str, Any] | None = None
 ) -> Result:
     parts, metrics = run.parts, metrics or {}
-    is_net = parts.network is not None
-    name, mode = monitored(parts) if is_net else _headline(metrics)
+    has_steps = isinstance(parts, ModuleParts) or parts.network is not None
+    name, mode, value = _objective(run, outcome, metrics)
     best = outcome.best
-    value = best["value"] if best else None
-    if not is_net and name:
-        value = metrics["validation"][name.rpartition("/")[2]].value
     facts = {
-        "steps": outcome.steps if is_net else None,
-        "epochs": outcome.epochs if is_net else None,
+        "steps": outcome.steps if has_steps else None,
+        "epochs": outcome.epochs if has_steps else None,
         "seconds": {"train": outcome.seconds, "total": time.perf_counter() - run.started},
         "samples_per_second": outcome.samples_per_second,
         "peak_memory_bytes": outcome.peak_memory_bytes,
         "seed": parts.config.seed,
-        "split_seed": parts.data.split_seed,
+        "split_seed": None if isinstance(parts.data, LoaderData) else parts.data.split_seed,
         "data_fingerprint": parts.data.fingerprint,
         **exactness(parts, run.devices),
         "best_checkpoint": f"checkpoints/step-{best['step']}.ckpt" if best else None,
@@ -284,6 +325,18 @@ def _record(
         objective=value,
         facts=facts,
     )
+
+
+def _objective(run: Run, outcome: TrainOutcome, metrics: dict[str, Any]) -> tuple[str | None, str, float | None]:
+    """Name, direction and value of what chose the best epoch."""
+    value = outcome.best["value"] if outcome.best else None
+    if run.seen is not None:
+        return run.seen.monitor, run.seen.mode, value
+    assert isinstance(run.parts, Parts)
+    if run.parts.network is not None:
+        return *monitored(run.parts), value
+    name, mode = _headline(metrics)
+    return name, mode, metrics["validation"][name.rpartition("/")[2]].value if name else None
 
 
 def _headline(metrics: dict[str, Any]) -> tuple[str | None, str]:

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 import torch
 
 from trainkit.config.targets import resolve_target, targets_of
-from trainkit.rundir import FORMAT_VERSION
+from trainkit.data import LoaderData
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json
 from trainkit.runs.devices import Devices
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import RunParts
 from trainkit.runs.version import VERSION
 
 PACKAGES = (
@@ -27,7 +29,7 @@ PACKAGES = (
 )
 
 
-def environment(parts: Parts, devices: Devices) -> dict[str, Any]:
+def environment(parts: RunParts, devices: Devices) -> dict[str, Any]:
     """Contents of ``environment.json``."""
     return {
         "format_version": FORMAT_VERSION,
@@ -46,17 +48,20 @@ def environment(parts: Parts, devices: Devices) -> dict[str, Any]:
             "threads": devices.threads,
             "gpus": [torch.cuda.get_device_name(idx) for idx in range(torch.cuda.device_count())],
         },
+        "run_id": uuid.uuid4().hex,
         "seed": parts.config.seed,
         "split_seed": parts.data.split_seed,
         "data_fingerprint": parts.data.fingerprint,
     } | exactness(parts, devices)
 
 
-def exactness(parts: Parts, devices: Devices) -> dict[str, Any]:
+def exactness(parts: RunParts, devices: Devices) -> dict[str, Any]:
     """Whether a killed run continues bit for bit, and why not if not."""
     reasons = []
     if devices.accelerator != "cpu" and not parts.config.trainer.deterministic:
         reasons.append("kernels of the GPU are not deterministic: trainer.deterministic=true")
+    if isinstance(parts.data, LoaderData) and (why := parts.data.inexact()):
+        reasons.append(why)
     return {"exact_resume": not reasons, "exact_resume_reasons": reasons}
 
 
@@ -79,7 +84,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit.strip(), "diff": ask("diff", "HEAD") or ""}
 
 
-def _sources(parts: Parts) -> dict[str, Any]:
+def _sources(parts: RunParts) -> dict[str, Any]:
     """SHA-256 of the file of every ``_target_`` and of the user's own objects."""
     found: dict[str, Any] = {}
     for _, name in targets_of(parts.config):
@@ -101,3 +106,9 @@ def source_of(thing: Any) -> dict[str, str | None]:
     if file is None or not Path(file).is_file():
         return {"file": None, "sha256": None}
     return {"file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+
+
+def run_id(run: RunDirectory) -> str:
+    """What tells a run from every other, however its directory is called, 32 hex digits; an older run has none kept."""
+    kept = read_json(run.environment).get("run_id")
+    return str(kept or hashlib.sha256(str(run.path.absolute()).encode()).hexdigest()[:32])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
-from trainkit.config.targets import resolve_target
 from trainkit.data.plan import ExecutionPlan
 from trainkit.data.sources import TensorSource
+from trainkit.runs.hooks import looks_at_batches
 from trainkit.runs.parts import Parts
 
 STEPS_PER_EXECUTION = 16
@@ -63,17 +62,7 @@ def _steps_per_execution(parts: Parts) -> tuple[int, str | None]:
         return int(asked), None
     if not isinstance(parts.data.source, TensorSource):
         return 1, None
-    nodes = [node for node in (parts.config.get("callbacks") or {}).values() if node is not None]
-    kinds: list[type] = [type(callback) for callback in parts.live.callbacks]
-    kinds += [kind for node in nodes if inspect.isclass(kind := resolve_target(node._target_))]
-    for kind in kinds:
-        if _looks_at_batches(kind):
-            return 1, f"{kind.__name__} looks at every batch: one step at a time"
+    looker = looks_at_batches(parts)
+    if looker:
+        return 1, f"{looker} looks at every batch: one step at a time"
     return STEPS_PER_EXECUTION, None
-
-
-def _looks_at_batches(kind: type) -> bool:
-    """Whether a callback's own code runs with every batch; Lightning's and ours know of executions."""
-    names = {"on_train_batch_start", "on_train_batch_end", "on_before_zero_grad", "on_after_backward"}
-    definers = (next(base for base in kind.__mro__ if name in vars(base)) for name in names if hasattr(kind, name))
-    return any(definer.__module__.partition(".")[0] not in ("trainkit", "lightning") for definer in definers)

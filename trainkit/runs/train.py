@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
@@ -25,9 +26,12 @@ from trainkit.config.copying import copied
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build, seed_everything
-from trainkit.runs.check import check_callbacks, monitored
+from trainkit.runs.check import logged_names, monitored
 from trainkit.runs.devices import Devices
-from trainkit.runs.parts import Parts
+from trainkit.runs.hooks import check_callbacks, place_checkpoints
+from trainkit.runs.hparams import log_settings
+from trainkit.runs.parts import Parts, RunParts
+from trainkit.runs.provenance import run_id
 from trainkit.runs.schedule import RunSchedule, run_schedule
 from trainkit.runs.weights import save_weights
 from trainkit.training import (
@@ -38,7 +42,9 @@ from trainkit.training import (
     ProgressLine,
     StopFlag,
     TrainModule,
+    close,
     load_best_weights,
+    quieted,
 )
 
 PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
@@ -69,20 +75,51 @@ class TrainOutcome:
     interrupted: int = 0
 
 
-def build_callbacks(parts: Parts) -> list[L.Callback]:
-    """Callbacks of the config, with monitor and mode filled in, then those of the user's script.
+def build_callbacks(parts: Parts, run: RunDirectory | None = None) -> list[L.Callback]:
+    """Callbacks of the config, with monitor, mode and dirpath filled in, then those of the user's script.
+
+    Args:
+        parts: The parts of the run.
+        run: Its directory; None for a check before there is one.
 
     Raises:
         ConfigError: One cannot be built, watches a value nobody logs, or cannot work here.
     """
-    monitor, mode = monitored(parts)
-    callbacks: list[L.Callback] = []
+    names = [*logged_names(parts), "lr", "grad_norm", "train/samples_per_second"]
+    if not len(parts.data.splits.val):
+        names = [name for name in names if not name.startswith("val/")]
+    return checked_callbacks(parts, *monitored(parts), names, run)
+
+
+def checked_callbacks(
+    parts: RunParts, monitor: str | None, mode: str, names: Sequence[str], run: RunDirectory | None = None
+) -> list[L.Callback]:
+    """Callbacks of the config, with monitor and mode filled in, then those of the user's script.
+
+    Args:
+        parts: The parts of the run.
+        monitor: The value that chooses the best epoch.
+        mode: Its better direction.
+        names: What is logged.
+        run: Where the run is kept, once it has begun.
+
+    Raises:
+        ConfigError: One cannot be built, watches a value nobody logs, or cannot work here.
+    """
+    folder = run.checkpoints if run else Path(parts.config.run.root)
+    named: dict[str, L.Callback] = {}
     for name, node in (parts.config.get("callbacks") or {}).items():
         if node is not None:
             where = f"callbacks.{name}"
-            callbacks.append(build(_filled(node, {"monitor": monitor, "mode": mode}, where), where, L.Callback))
-    callbacks += parts.live.callbacks
-    check_callbacks(parts, callbacks)
+            values = {"monitor": monitor, "mode": mode, "dirpath": str(folder / str(name))}
+            named[str(name)] = build(_filled(node, values, where), where, L.Callback)
+    named |= {f"callback_{place}": callback for place, callback in enumerate(parts.live.callbacks)}
+    callbacks = list(named.values())
+    check_callbacks(parts, callbacks, names)
+    if run:
+        for name, callback in named.items():
+            if isinstance(callback, ModelCheckpoint):
+                place_checkpoints(callback, folder / name, at_validations=monitor is not None)
     return callbacks
 
 
@@ -98,14 +135,21 @@ def _filled(node: DictConfig, values: dict[str, Any], where: str) -> DictConfig:
     return copy
 
 
-def _loggers(parts: Parts, run: RunDirectory, resume_step: int) -> list[Logger]:
-    loggers: list[Logger] = [MetricsCSV(run.metrics, resume_step)]
+def build_loggers(parts: RunParts, run: RunDirectory, resume_step: int) -> list[Logger]:
+    """Loggers of the config, those of the user's script, and the table of the run, the last for ``self.logger``."""
+    loggers: list[Logger] = []
+    folder = run.path.absolute()  # W&B's files are written by a process that may stand elsewhere
+    values = {
+        "save_dir": str(folder),
+        "resume_step": resume_step,
+        "id": run_id(run),
+        "name": "/".join(folder.parts[-2:]),
+    }
     for name, node in (parts.config.get("logger") or {}).items():
         if node is not None:
             where = f"logger.{name}"
-            filled = _filled(node, {"save_dir": str(run.path), "resume_step": resume_step}, where)
-            loggers.append(build(filled, where, Logger))
-    return loggers + list(parts.live.loggers)
+            loggers.append(quieted(build(_filled(node, values, where), where, Logger)))
+    return [*loggers, *parts.live.loggers, MetricsCSV(run.metrics, resume_step)]
 
 
 def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | None = None) -> TrainOutcome:
@@ -127,10 +171,13 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     with quiet_lightning():
         trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
         loader = progress.writer.loader
+        assert loader is not None
         validation = parts.data.val_loaders(loader.rank, loader.world_size)
         seed_everything(parts.config.seed + loader.rank)
         interrupted = 0
         try:
+            if loader.rank == 0:
+                log_settings(parts, trainer.loggers)
             has_val = len(parts.data.splits.val) > 0
             path = None if checkpoint is None else str(checkpoint)
             trainer.fit(module, loader, validation if has_val else None, ckpt_path=path, weights_only=True)
@@ -138,6 +185,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
             interrupted = stop.signum
         finally:
             progress.writer.stop.restore()
+            close(logger for logger in trainer.loggers if logger not in parts.live.loggers)
     if trainer.is_global_zero and not interrupted:
         module.load_state_dict(load_best_weights(run))
         save_weights(run, parts, module)
@@ -200,8 +248,8 @@ def _trainer(
         precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
         max_steps=schedule.total_steps,
         max_epochs=-1,
-        logger=_loggers(parts, run, resume_step),
-        callbacks=[*build_callbacks(parts), progress, stop, writer],
+        logger=build_loggers(parts, run, resume_step),
+        callbacks=[*build_callbacks(parts, run), progress, stop, writer],
         log_every_n_steps=schedule.log_every,
         num_sanity_val_steps=0,
         enable_progress_bar=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from trainkit.config.copying import plain
 from trainkit.data.readers import Reader, reader_from_json
 from trainkit.errors import RunError
 from trainkit.rundir import FORMAT_VERSION, RunDirectory, atomic_path
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.version import VERSION
 from trainkit.types import DataSpec
 
@@ -45,13 +46,27 @@ def save_weights(run: RunDirectory, parts: Parts, module: nn.Module) -> None:
         module: Has ``model`` and ``task``.
     """
     state = {name.removeprefix("model."): tensor for name, tensor in module.state_dict().items()}
-    # Tied parameters share memory, which safetensors refuses; each name gets its own copy and loads by itself.
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     inputs = parts.network.inputs if parts.network is not None else module.model.inputs  # type: ignore[union-attr]
     settings = inputs.settings() if hasattr(inputs, "settings") else {"kind": "identity"}  # type: ignore[operator]
+    save_state(run, parts, state, settings)
+
+
+def save_state(
+    run: RunDirectory, parts: RunParts, state: Mapping[str, Tensor], inputs: Mapping[str, Any] | None = None
+) -> None:
+    """Writes tensors with the metadata of a run.
+
+    Args:
+        run: The run's directory.
+        parts: Give the metadata.
+        state: Tensors by name.
+        inputs: Settings of the preprocessing; None where there is none.
+    """
+    # Tied parameters share memory, which safetensors refuses; each name gets its own copy and loads by itself.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     described = {
         "spec": parts.data.spec.to_json(),
-        "inputs": settings,
+        "inputs": dict(inputs or {"kind": "identity"}),
         "reader": parts.data.metadata(),
         "model": plain(parts.config.model),
         "task": plain(parts.config.task),

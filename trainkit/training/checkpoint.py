@@ -15,6 +15,7 @@ from trainkit.data.loader import BatchLoader, Execution
 from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
+from trainkit.training.plain import check_plain
 from trainkit.training.signals import Interrupted, StopFlag
 
 
@@ -22,7 +23,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it; reads plain containers and tensors only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Writes the file, syncs it, and puts it in its place."""
+        """Writes the file, syncs it, and puts it in its place.
+
+        Raises:
+            RunError: Something in it could not be loaded again.
+        """
+        check_plain(checkpoint)
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as temporary:
@@ -42,7 +48,7 @@ class CheckpointWriter(Checkpoint):
 
     Args:
         run: Where checkpoints go.
-        loader: Put back to its state on a resume.
+        loader: Put back to its state on a resume; None where it asks the Trainer itself.
         monitor: Logged name whose best value is kept; None keeps the last only.
         mode: ``max`` or ``min``.
         every_n_steps: Optimizer steps between checkpoints; None for not by steps.
@@ -54,7 +60,7 @@ class CheckpointWriter(Checkpoint):
     def __init__(
         self,
         run: RunDirectory,
-        loader: BatchLoader,
+        loader: BatchLoader | None,
         *,
         monitor: str | None,
         mode: Literal["min", "max"],
@@ -76,7 +82,9 @@ class CheckpointWriter(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Sets the loader to go on after the saved execution."""
-        self.position = self.loader.state = LoaderState(*state_dict["position"])
+        self.position = LoaderState(*state_dict["position"])
+        if self.loader is not None:
+            self.loader.state = self.position
         self.best, self._saved_step = state_dict["best"], self.position.step
         self._is_stopped = state_dict.get("stopped", False)
 
@@ -131,11 +139,14 @@ class CheckpointWriter(Checkpoint):
         for name in names:
             value = trainer.callback_metrics.get(name)
             if value is not None and not math.isfinite(float(value)):
-                raise RunError(
-                    f"{name} is {float(value)} at step {self.position.step:,}",
-                    where=str(self.run.path),
-                    hint="a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1",
-                )
+                raise self._nonfinite(name, float(value))
+
+    def _nonfinite(self, name: str, value: float) -> RunError:
+        return RunError(
+            f"{name} is {value} at step {self.position.step:,}",
+            where=str(self.run.path),
+            hint="a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1",
+        )
 
     def _commit(self, trainer: L.Trainer, is_best: bool) -> None:
         stop = self.stop.agreed(trainer)

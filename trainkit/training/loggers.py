@@ -1,15 +1,15 @@
-"""Loggers of a run directory: the long table ``metrics.csv``, and TensorBoard without files beside its events."""
+"""Loggers of a run directory: the long table ``metrics.csv``, TensorBoard without files beside its events, W&B."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from trainkit.rundir import atomic_path
@@ -51,6 +51,11 @@ class MetricsCSV(Logger):
         """None beside the run's own."""
         return ""
 
+    @property
+    def experiment(self) -> Any:
+        """Takes pictures and texts of a module of the user's own, and keeps none of them."""
+        return DummyLogger().experiment
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Hyper-parameters stand in ``config.yaml``."""
 
@@ -62,8 +67,8 @@ class MetricsCSV(Logger):
         writer = csv.writer(self._buffer, lineterminator="\n")
         for key, value in metrics.items():
             if key != "epoch":
-                split, _, name = key.rpartition("/")
-                writer.writerow([step, epoch, split or "train", name, repr(float(value))])
+                split, name = split_and_name(key)
+                writer.writerow([step, epoch, split, name, repr(float(value))])
 
     @rank_zero_only
     def save(self) -> None:
@@ -76,6 +81,15 @@ class MetricsCSV(Logger):
     def finalize(self, status: str) -> None:
         """Writes what is left."""
         self.save()
+
+
+def split_and_name(key: str) -> tuple[str, str]:
+    """``val/loss``, and ``val_loss`` as many a module says, are ``val``'s loss; what says nothing is ``train``'s."""
+    split, _, name = key.rpartition("/")
+    if split:
+        return split, name
+    before, _, after = key.partition("_")
+    return (before, after) if before in ("train", "val", "test") and after else ("train", key)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -97,6 +111,10 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir=str(save_dir), name="", version="", default_hp_metric=False, **purge)
 
     @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Hyper-parameters are written once a run has its final metrics."""
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes curves; the epoch goes with each point in ``metrics.csv`` instead."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
@@ -105,3 +123,17 @@ class TensorBoard(TensorBoardLogger):
     def save(self) -> None:
         """Writes what was added, and no file of hyper-parameters: they stand in ``config.yaml``."""
         self.experiment.flush()
+
+
+def quieted(logger: Logger) -> Logger:
+    """The logger, spared a warning of W&B's about an argument that Lightning passes even where nobody gave it."""
+    if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous") is None:
+        logger._wandb_init.pop("anonymous", None)
+    return logger
+
+
+def close(loggers: Iterable[Logger]) -> None:
+    """Ends runs of Weights & Biases: one left open would take in the next run of this process."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
+            logger._experiment.finish()

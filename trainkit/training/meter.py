@@ -19,10 +19,12 @@ class PartMeter(nn.Module):
         super().__init__()
         self.loss, self.metrics = MeanLoss(), task.metrics()
 
-    def update(self, output: StepOutput, task: Task) -> None:
-        """Adds a batch without its padding."""
+    def update(self, output: StepOutput, task: Task) -> Tensor:
+        """Adds a batch without its padding; gives its predictions, [B, K] or [B]."""
+        predictions = task.predictions(output.outputs)
         self.loss.update(output.loss_sum, output.weight)
-        self.metrics.update(task.predictions(output.outputs), output.target)
+        self.metrics.update(predictions, output.target)
+        return predictions
 
     def close(self, part: str) -> dict[str, Tensor]:
         """Values over all processes by name, ``<part>/loss`` first; starts afresh."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainkit.data.evaluation_loader import EvaluationBatch
-from trainkit.data.loader import Execution, Step
-from trainkit.data.sources import is_batch, slice_batch
+from trainkit.data.loader import Execution, Step, single_step
+from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
 from trainkit.tasks import Task
@@ -113,7 +113,7 @@ class TrainModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Carries out every optimizer step of an execution, or the one of a plain batch."""
         execution = batch if isinstance(batch, Execution) else None
-        steps = execution.steps if execution else (self._single_step(batch),)
+        steps = execution.steps if execution else (single_step(batch, self.accumulate),)
         done = [self._optimizer_step(execution or batch, step, step is steps[-1]) for step in steps]
         step_now = self.trainer.global_step
         if execution is not None and execution.state.step != step_now:
@@ -126,16 +126,6 @@ class TrainModule(L.LightningModule):
         if log_every and step_now % log_every == 0:
             self._log_window()
 
-    def _single_step(self, batch: Any) -> Step:
-        if self.accumulate == 1:
-            size = len(batch[1]) if is_batch(batch) else 1
-            return Step(((0, size),), size)
-        if not is_batch(batch):
-            raise ConfigError("only batches of (inputs, target) can be cut into micro-batches", where="accumulate")
-        size = len(batch[1])
-        parts = min(self.accumulate, size)
-        return Step(tuple((size * i // parts, size * (i + 1) // parts) for i in range(parts)), size)
-
     def _optimizer_step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
@@ -143,6 +133,9 @@ class TrainModule(L.LightningModule):
         self._norm_wanted = is_last
         self._lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            callback.on_before_zero_grad(self.trainer, self, self._raw_optimizer())  # Lightning does so for automatic
+        self.on_before_zero_grad(self._raw_optimizer())  # optimization only
         optimizer.zero_grad(set_to_none=True)
         scheduler = self.lr_schedulers()
         if scheduler is not None:
@@ -220,9 +213,16 @@ class TrainModule(L.LightningModule):
         if isinstance(batch, Execution) and batch.validate is not None:
             self.trainer.val_check_batch = batch_idx + 1 if batch.validate else sys.maxsize
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Adds a batch to the metrics of its validation set; padding does not count."""
-        self._meter(dataloader_idx).update(self._evaluated(batch), self.task)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Adds a batch to the metrics of its validation set; padding does not count.
+
+        Returns:
+            What callbacks get as ``outputs``, on the device: ``predictions``, float64 probabilities [B, K] or values
+            [B], and ``target`` [B].
+        """
+        output = self._evaluated(batch)
+        predictions = self._meter(dataloader_idx).update(output, self.task)
+        return {"predictions": predictions, "target": output.target}
 
     def _meter(self, dataloader_idx: int) -> PartMeter:
         while len(self.meters) <= dataloader_idx:
@@ -252,9 +252,9 @@ class TrainModule(L.LightningModule):
         names = (*given, *map(str, range(len(given) + 1, count)))
         self._log_evaluation(["val", *(f"val/{name}" for name in names)][:count])
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """As ``validation_step``."""
-        self.validation_step(batch, batch_idx)
+        return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test loss and metrics."""

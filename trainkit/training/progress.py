@@ -8,6 +8,8 @@ import time
 from typing import Any, TextIO
 
 import lightning as L
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from trainkit.data.loader import Execution
 from trainkit.training.checkpoint import CheckpointWriter
@@ -21,7 +23,7 @@ class ProgressLine(L.Callback):
     """Redraws one line on a terminal; elsewhere stays quiet; ``text`` tells the end.
 
     Args:
-        total_steps: Optimizer steps of the run.
+        total_steps: Optimizer steps of the run; 0 where that is not known.
         writer: Knows the best score.
         stream: Where to draw; standard output by default.
     """
@@ -34,18 +36,23 @@ class ProgressLine(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock, at the step that an earlier process came to."""
-        self._start, self._first_step = time.perf_counter(), trainer.global_step
+        self._start, self._first_step = time.perf_counter(), self.writer.position.step
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Counts samples, and redraws ten times a second at most."""
-        self.num_samples += sum(step.num_samples for step in batch.steps)
+        if isinstance(batch, Execution):
+            self.num_samples += sum(part.num_samples for part in batch.steps)
+            step = batch.state.step
+        else:
+            self.num_samples += _first_length(batch)
+            step = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         now = time.perf_counter()
         self.seconds = now - self._start
         if self.stream.isatty() and trainer.is_global_zero and now - self._drawn > SECONDS_BETWEEN:
             self._drawn = now
-            self._draw(self.text(batch.state.step, with_bar=True))
+            self._draw(self.text(step, with_bar=True))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes over the newest score."""
@@ -65,9 +72,9 @@ class ProgressLine(L.Callback):
     def text(self, step: int, with_bar: bool = False) -> str:
         """Steps, time, throughput and the score, with the best beside it."""
         done = round(BAR_WIDTH * step / max(1, self.total_steps))
-        parts = [f"{step:,}/{self.total_steps:,}", clock(self.seconds)]
+        parts = [f"{step:,}/{self.total_steps:,}" if self.total_steps else f"{step:,} steps", clock(self.seconds)]
         done_here = step - self._first_step
-        if with_bar and done_here:
+        if with_bar and done_here and self.total_steps:
             parts[0] = "━" * done + "╌" * (BAR_WIDTH - done) + " " + parts[0]
             parts.append(f"ETA {clock(self.seconds / done_here * (self.total_steps - step))}")
         parts.append(f"{_short(self.num_samples / max(self.seconds, 1e-9))} samples/s")
@@ -88,6 +95,11 @@ class ProgressLine(L.Callback):
             self.stream.write("\r" + " " * self._width + "\r")
             self.stream.flush()
             self._width = 0
+
+
+def _first_length(batch: Any) -> int:
+    """Samples of a batch of the user's own, by its first tensor; 0 where it has none."""
+    return next((len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim), 0)
 
 
 def clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from trainkit.tasks import MeanLoss, Task
+from trainkit.training.metric_state import load_metrics, save_metrics
 from trainkit.types import StepOutput
 
 
@@ -56,29 +57,15 @@ class LogWindow(nn.Module):
         self.metrics.reset()
         return values
 
-    def _named(self) -> dict[str, Metric]:
-        return {"loss": self.loss, **{f"metrics.{name}": metric for name, metric in self.metrics.items()}}
+    def _named(self) -> list[tuple[str, Metric]]:
+        return [("loss", self.loss), *((f"metrics.{name}", metric) for name, metric in self.metrics.items())]
 
     def state(self) -> dict[str, Any]:
         """The unfinished window of this process, in plain containers."""
         seconds = time.perf_counter() - self._clock
-        metrics = {
-            name: [metric.update_count, {key: _copied(value) for key, value in metric.metric_state.items()}]
-            for name, metric in self._named().items()
-        }
-        return {"num_samples": self.num_samples, "seconds": seconds, "metrics": metrics}
+        return {"num_samples": self.num_samples, "seconds": seconds, "metrics": save_metrics(self._named())}
 
     def load(self, state: dict[str, Any]) -> None:
         """Goes on with a window that ``state`` gave."""
         self.num_samples, self._seconds_before = state["num_samples"], state.get("seconds", 0.0)
-        for name, metric in self._named().items():
-            metric._update_count, values = state["metrics"][name]
-            for key, value in values.items():
-                setattr(metric, key, _copied(value, metric.device))
-
-
-def _copied(state: Tensor | list[Tensor], device: torch.device | None = None) -> Tensor | list[Tensor]:
-    """A metric's state as it is now: metrics add to their tensors and lists in place."""
-    if isinstance(state, list):
-        return [value.to(device or value.device) for value in state]
-    return state.to(device or state.device, copy=True)
+        load_metrics(self._named(), state["metrics"])

@@ -1,0 +1,211 @@
+"""Plain facts about the data of a run, measured once; the rules in ``data_rules`` judge them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from trainkit.data import DataModule
+from trainkit.data.module import Part
+from trainkit.data.sources import DatasetSource, TensorSource
+from trainkit.runs.inspection.leakage import Column, Leak, find_leaks, identifiers
+from trainkit.types import Inputs
+
+PARTS: tuple[Part, ...] = ("test", "val", "train")
+"""In the order in which they are read: a sample found in a small part is worth more than one of the training part."""
+
+COMPARE_SECONDS = 1.5
+"""For reading and hashing rows, over all parts: about a million rows of a table."""
+
+ROWS_PER_READ, SAMPLES_PER_READ = 4_096, 32
+"""Rows of tensors in memory, and samples of the user's own Dataset, between two looks at the clock."""
+
+MOST_ROWS = 10_000
+"""Training rows in which columns are looked at one by one."""
+
+READ_TWICE = 16
+"""Validation samples that are read twice."""
+
+MOST_COLUMNS = 300
+"""Features of which each is held against the target."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the rules on data look at; everything by part is for the parts that have rows.
+
+    Attributes:
+        sizes: Rows by part.
+        targets: int64 classes or float64 numbers [N] by part.
+        class_names: Of the classes; empty for a number.
+        input_kind: As in ``DataSpec``.
+        input_shape: Of one sample.
+        keys: int64 hashes of the inputs [M] by part, of the rows that were compared (all, as a rule).
+        key_targets: Their targets [M] by part.
+        chance_share: Share of new rows that would equal a training row by chance; 0 for images and Datasets.
+        same_dataset: Parts that read samples of the very object that training reads.
+        num_changing: Validation samples that changed between two reads.
+        num_read_twice: Validation samples that were read twice.
+        leaks: Features that alone give the target.
+        identifiers: Features that number the rows.
+    """
+
+    sizes: dict[str, int]
+    targets: dict[str, np.ndarray]
+    class_names: tuple[str, ...] = ()
+    input_kind: str = "vector"
+    input_shape: tuple[int, ...] = ()
+    keys: dict[str, np.ndarray] = field(default_factory=dict)
+    key_targets: dict[str, np.ndarray] = field(default_factory=dict)
+    chance_share: float = 0.0
+    same_dataset: tuple[str, ...] = ()
+    num_changing: int = 0
+    num_read_twice: int = 0
+    leaks: tuple[Leak, ...] = ()
+    identifiers: tuple[str, ...] = ()
+
+    @property
+    def num_compared(self) -> int:
+        """Rows of all parts that were compared."""
+        return sum(map(len, self.keys.values()))
+
+    def shared(self, part: str) -> int:
+        """Compared rows of a part that stand in the training part too, with the same target."""
+        if part not in self.keys:
+            return 0
+        return int(np.isin(self._rows(part), self._rows("train")).sum())
+
+    def _rows(self, part: str) -> np.ndarray:
+        """Hashes of inputs and target together, int64 [M]; products wrap."""
+        return self.keys[part] * 1_000_003 + self.key_targets[part].astype(np.float64).view(np.int64)
+
+
+def data_facts(data: DataModule) -> DataFacts:
+    """Measures the data of a run; a Dataset of the user's own is sampled.
+
+    Args:
+        data: Set up.
+    """
+    spec = data.spec
+    parts = [part for part in PARTS if len(getattr(data.splits, part))]
+    targets = {part: data.targets(part) for part in parts}
+    rows = np.linspace(0, len(targets["train"]) - 1, min(len(targets["train"]), MOST_ROWS)).astype(np.int64)
+    columns = _columns(data, rows) if isinstance(data.source, TensorSource) else []
+    changing, read_twice = _read_twice(data)
+    keys, key_targets = _keys(data, parts)
+    return DataFacts(
+        sizes={part: len(getattr(data.splits, part)) for part in parts},
+        targets={str(part): target for part, target in targets.items()},
+        class_names=spec.class_names,
+        input_kind=spec.input_kind,
+        input_shape=tuple(spec.input_shape),
+        keys=keys,
+        key_targets=key_targets,
+        chance_share=_chance_share(columns, targets["train"][rows], len(targets["train"])),
+        same_dataset=_same_dataset(data),
+        num_changing=changing,
+        num_read_twice=read_twice,
+        leaks=tuple(find_leaks(columns, targets["train"][rows], spec.num_classes)),
+        identifiers=tuple(identifiers(columns)),
+    )
+
+
+def _keys(data: DataModule, parts: list[Part]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    keys = {str(part): _hashes_of_part(data, part, COMPARE_SECONDS / len(parts)) for part in parts}
+    return keys, {str(part): data.targets(part)[: len(keys[part])] for part in parts}
+
+
+def _hashes_of_part(data: DataModule, part: Part, seconds: float) -> np.ndarray:
+    """Hashes of as many rows of a part as can be read in the time, int64 [M]."""
+    size = ROWS_PER_READ if isinstance(data.source, TensorSource) else SAMPLES_PER_READ
+    rows, found, deadline = data.rows(part), [], time.perf_counter() + seconds
+    for start in range(0, len(rows), size):
+        found.append(_hashes(data.source.fetch(rows[start : start + size], 0)[0]))
+        if time.perf_counter() > deadline:
+            break
+    return np.concatenate(found)
+
+
+def _hashes(inputs: Inputs) -> np.ndarray:
+    """A hash of each row's bytes, int64 [N]."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    flat = [t.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8).numpy() for t in tensors if t.numel()]
+    joined = np.ascontiguousarray(np.concatenate(flat, axis=1))
+    rows = joined.view(f"V{joined.shape[1]}").reshape(-1).tolist()
+    return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
+
+
+def _columns(data: DataModule, rows: np.ndarray) -> list[Column]:
+    """Features of some training rows one by one; none for images, of which one pixel says little."""
+    if data.spec.input_kind not in ("table", "vector"):
+        return []
+    inputs = data.source.fetch(data.rows("train")[torch.from_numpy(rows)], 0)[0]
+    names = data.spec.feature_names
+    if isinstance(inputs, Tensor):
+        values = inputs.double().numpy()
+        return [Column(names[i] if names else f"feature {i}", "number", values[:, i]) for i in _first(values)]
+    numbers, codes = inputs["numbers"].double().numpy(), inputs["codes"].numpy()
+    columns = [Column(names[i], "number", numbers[:, i]) for i in _first(numbers)]
+    return columns + [Column(names[numbers.shape[1] + i], "code", codes[:, i]) for i in _first(codes)]
+
+
+def _first(matrix: np.ndarray) -> range:
+    return range(min(matrix.shape[1], MOST_COLUMNS))
+
+
+def _chance_share(columns: list[Column], target: np.ndarray, num_train: int) -> float:
+    """Share of new rows that would equal one of the training rows if their columns were drawn independently."""
+    if not columns:
+        return 0.0
+    same = float(np.prod([_same_value(column.values) for column in columns])) * _same_value(target)
+    return float(-np.expm1(num_train * np.log1p(-min(same, 1 - 1e-12))))
+
+
+def _same_value(values: np.ndarray) -> float:
+    """Probability that two different rows have the same value; missing values are one value."""
+    counts = np.unique(values, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / max(len(values) * (len(values) - 1), 1))
+
+
+def _part_of(data: DataModule, position: int) -> Part | None:
+    """The part that all of a dataset's samples are in, or None."""
+    source = data.source
+    assert isinstance(source, DatasetSource)
+    start, stop = source.offsets[position], source.offsets[position + 1]
+    for part in PARTS:
+        rows = getattr(data.splits, part)
+        if len(rows) and start <= rows[0] and rows[-1] < stop:
+            return part
+    return None
+
+
+def _same_dataset(data: DataModule) -> tuple[str, ...]:
+    """Parts given as datasets of their own that hold samples of the object given for training."""
+    source: Any = data.source
+    if not isinstance(source, DatasetSource):
+        return ()
+    first, others = source.datasets[0], list(enumerate(source.datasets))[1:]
+    same = (_part_of(data, position) for position, part in others if _shares_samples(part, first))
+    return tuple(part for part in same if part is not None)
+
+
+def _shares_samples(one: Dataset[Any], other: Dataset[Any]) -> bool:
+    """Whether two datasets are one object, or parts of one object that overlap."""
+    if isinstance(one, Subset) and isinstance(other, Subset):
+        return one.dataset is other.dataset and bool(set(one.indices) & set(other.indices))
+    return one is other
+
+
+def _read_twice(data: DataModule) -> tuple[int, int]:
+    """Validation samples that differ between two reads, and how many were read."""
+    if not isinstance(data.source, DatasetSource) or not len(data.splits.val):
+        return 0, 0
+    rows = data.rows("val")[:READ_TWICE]
+    first, second = (_hashes(data.source.fetch(rows, key)[0]) for key in (1, 2))
+    return int((first != second).sum()), len(rows)

@@ -1,0 +1,118 @@
+"""The look before a run, behind ``trainkit check``: measures, prints, and judges; trains copies and writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from omegaconf import DictConfig
+
+from trainkit.data import LoaderData
+from trainkit.rundir import RunDirectory
+from trainkit.runs.devices import Devices, find_devices
+from trainkit.runs.inspection import lines
+from trainkit.runs.inspection.data_facts import DataFacts, data_facts
+from trainkit.runs.inspection.data_rules import DATA_RULES
+from trainkit.runs.inspection.environment import Environment, look_around
+from trainkit.runs.inspection.finding import Finding, apply, error
+from trainkit.runs.inspection.net_rules import NET_RULES
+from trainkit.runs.inspection.plan_facts import PlanFacts, plan_facts
+from trainkit.runs.inspection.plan_rules import PLAN_RULES
+from trainkit.runs.inspection.result import CheckResult
+from trainkit.runs.inspection.speed import SPEED_RULES, Speed, measure_speed
+from trainkit.runs.inspection.trial import Trial, try_one_batch
+from trainkit.runs.narrate import Narrator
+from trainkit.runs.parts import LiveObjects, Parts, RunParts
+from trainkit.runs.pipeline import prepare
+from trainkit.runs.result import Result
+from trainkit.runs.schedule import run_schedule
+from trainkit.types import Predictions
+
+SEVERITIES = ("error", "warning", "note")
+
+
+def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
+    """Looks at what a run would be made of.
+
+    Args:
+        config: Composed.
+        live: Objects of a script that stand in for sections of it.
+
+    Raises:
+        TrainkitError: A mistake of the user's for which ``fit`` would not start either.
+    """
+    started, narrator, threads = time.perf_counter(), Narrator(), torch.get_num_threads()
+    environment = look_around(find_devices(config))
+    narrator.say("with", lines.versions_line(environment))
+    narrator.say("works", lines.works_line(environment))
+    if broken := lines.broken_line(environment):
+        narrator.say("not", broken)
+    run = prepare(config, live, _no_report)
+    torch.set_num_threads(run.devices.threads)
+    try:
+        result = _inspect(run.parts, run.devices, environment, narrator)
+    finally:
+        torch.set_num_threads(threads)
+    seconds = time.perf_counter() - started
+    for line in lines.found_lines(result.findings):
+        narrator.say("found", line)
+    return CheckResult(**{**vars(result), "seconds": seconds})
+
+
+def _no_report(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
+    """Nothing is reported of a run that does not take place."""
+
+
+def _inspect(parts: RunParts, devices: Devices, environment: Environment, narrator: Narrator) -> CheckResult:
+    plan: PlanFacts | None = None
+    trial: Trial | None = None
+    speed: Speed | None = None
+    if isinstance(parts, Parts) and parts.network is not None:
+        plan = plan_facts(parts)
+        trial = try_one_batch(parts, devices.torch_device, plan.preview.peaks)
+        narrator.say("fits", lines.trial_line(trial))
+        narrator.say("lr", lines.schedule_line(plan.preview))
+        narrator.say("logs", lines.logged_line(plan))
+        device, cores = devices.torch_device, environment.cores
+        speed = measure_speed(parts, run_schedule(parts), device, cores, trial.num_samples)
+        narrator.say("speed", lines.speed_line(speed))
+    data = None if isinstance(parts.data, LoaderData) else data_facts(parts.data)
+    if data is not None:
+        narrator.say("rows", lines.rows_line(data))
+    found = [*_unavailable(parts, environment), *_judge(data, plan, trial, speed)]
+    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    for finding in found:
+        if finding.severity == "note":
+            narrator.say("note", str(finding))
+    mended = tuple(finding for finding in found if finding.severity != "note")
+    notes = tuple(finding for finding in found if finding.severity == "note")
+    return CheckResult(mended, notes, environment, data, plan, trial, speed)
+
+
+def _judge(
+    data: DataFacts | None, plan: PlanFacts | None, trial: Trial | None, speed: Speed | None
+) -> Iterator[Finding]:
+    if data is not None:
+        yield from apply(DATA_RULES, data)
+    if plan is not None:
+        yield from apply(PLAN_RULES, plan)
+    if trial is not None:
+        yield from apply(NET_RULES, trial)
+    if speed is not None:
+        yield from apply(SPEED_RULES, speed)
+
+
+def _unavailable(parts: RunParts, environment: Environment) -> Iterator[Finding]:
+    """What the config asks for and does not work here."""
+    trainer = parts.config.trainer
+    backend = "nccl" if "nccl" in environment.works else "gloo"
+    asked = {
+        "bf16-mixed": (trainer.precision == "bf16-mixed", "trainer.precision", "trainer.precision=fp32"),
+        "deterministic": (trainer.deterministic, "trainer.deterministic", "trainer.deterministic=false"),
+        backend: (trainer.devices > 1, "trainer.devices", "trainer.devices=1"),
+        "TensorBoard": ("tensorboard" in (parts.config.get("logger") or {}), "logger", "logger=none"),
+    }
+    for name, (is_asked, where, hint) in asked.items():
+        if is_asked and not environment.has(name):
+            yield error("unavailable", f"{name} does not work here: {environment.works[name]}", where, hint)
