@@ -39,6 +39,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "K1": ("trainer.steps_per_execution=1",),
     "weighted": ("task=classification", "task.class_weights=[1.0,5.0]"),
     "accumulated": ("trainer.accumulate=3",),
+    "row weights": ("data.weight='worst smoothness'", "trainer.accumulate=2"),
     "one batch": ("data.eval_batch_size=96",),
     "random": ("model.dropout=0.3", "model.norm=batch"),
     "stopped": ("model.dropout=0.3", "model.norm=batch"),
@@ -120,7 +121,7 @@ def assert_close(one: Trained, other: Trained) -> None:
     assert one.logged == pytest.approx(other.logged, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("job", ["K16", "weighted", "accumulated", "one batch"])
+@pytest.mark.parametrize("job", ["K16", "weighted", "accumulated", "row weights", "one batch"])
 def test_two_processes_learn_what_one_does_on_the_joined_batch(job: str, group: Path, tmp_path: Path) -> None:
     one = alone(tmp_path, *JOBS[job])
     assert {name for _, name in one.logged} >= {"train/loss", "train/accuracy", "train/grad_norm", "val/auroc"}

@@ -81,9 +81,10 @@ def fit(
         model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
         module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
             loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
-        train: The user's own map-style ``Dataset`` (or a class or partial of one); with ``module`` also a
-            ``DataLoader``, or a list or dict of them.
-        val: Likewise for validation; drawn from ``train`` by default.
+        train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]
+            as two arrays or tensors; with ``module`` also a ``DataLoader``, or a list or dict of them.
+        val: Likewise for validation; drawn from ``train`` by default. Of a dict of several sets by name, the first
+            chooses the best epoch, and the others are scored beside it.
         test: Likewise for the test.
         data: A ``DataModule``, with ``module`` any ``LightningDataModule``, or the name of a YAML in ``conf/data``.
         task: ``classification``, ``regression``, ``auto``, or a ``Task``.

@@ -19,9 +19,9 @@ Inputs: TypeAlias = "Tensor | dict[str, Tensor]"
 """What a net takes: one tensor [B, ...], or tensors passed by name."""
 
 Batch: TypeAlias = "tuple[Inputs, Tensor]"
-"""Inputs and targets of B samples."""
+"""Inputs and targets of B samples; where rows are weighted, their weights float32 [B] come third."""
 
-InputKind = Literal["table", "image", "vector", "signal", "other"]
+InputKind = Literal["table", "image", "signal", "vector", "other"]
 TargetKind = Literal["class", "number"]
 
 
@@ -30,8 +30,8 @@ class DataSpec:
     """What a model must know of the data; every size a model needs comes from here.
 
     Attributes:
-        input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``vector`` [D],
-            ``signal`` [channels, length], or ``other``.
+        input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``signal`` [channels, length],
+            ``vector`` [D], or ``other``.
         input_shape: Shape of one sample without the batch; for a table ``(D,)``, the width of the flat matrix.
         target_kind: ``class`` or ``number``.
         class_names: Names of the classes in the order of the model's outputs; empty for numbers.

@@ -152,8 +152,10 @@ def test_wrong_arrays_are_refused() -> None:
     assert refusal(good, labels().astype(object), names) == f"the targets of mine are Python objects{expected}"
     assert refusal(good, labels().astype(str), names) == f"the targets of mine are of type <U21{expected}"
     assert refusal(good.astype(complex), labels(), names) == f"the inputs of mine are of type complex128{expected}"
-    shape = "\n  where    data\n  expected [N, D] or [N, channels, height, width]"
-    assert refusal(np.ones((60, 4, 4)), labels(), names) == f"the inputs of mine have the shape [60, 4, 4]{shape}"
+    shape = "\n  where    data\n  expected [N, D], [N, channels, length] or [N, channels, height, width]"
+    assert refusal(np.ones((60, 1, 1, 2, 2)), labels(), names) == (
+        f"the inputs of mine have the shape [60, 1, 1, 2, 2]{shape}"
+    )
     assert refusal(np.ones(60), labels(), names) == f"the inputs of mine have the shape [60]{shape}"
     assert refusal(good, labels()[:, None], names) == (
         "the targets of mine have the shape [60, 1]\n  where    data\n  expected [N]"

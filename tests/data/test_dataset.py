@@ -174,7 +174,7 @@ def test_given_parts_are_the_parts() -> None:
     assert data.splits.train.tolist() == list(range(60))
     assert data.describe() == "Items 60 + Items 10 + Items 20 samples 2"
     for part, expected in (("val", range(60, 70)), ("test", range(70, 90))):
-        rows = data.rows(part)  # type: ignore[arg-type]
+        rows = data.rows(part)
         inputs, _ = data.source.fetch(rows, 0)
         assert isinstance(inputs, Tensor)
         assert inputs[:, 0].tolist() == list(map(float, expected))

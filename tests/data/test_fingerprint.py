@@ -63,3 +63,13 @@ def test_fingerprint_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         fingerprint_file(tmp_path / "none.csv")
     assert str(caught.value).splitlines()[0] == f"{tmp_path / 'none.csv'} cannot be read: No such file or directory"
+
+
+def test_large_arrays_are_read_in_parts_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(600.0).reshape(50, 4, 3)
+    whole = [fingerprint_arrays(values) for values in (array, array.astype("u1"), np.float64(3.0) * np.ones(()))]
+    monkeypatch.setattr("trainkit.data.fingerprint.BYTES_AT_ONCE", 700)
+    again = [fingerprint_arrays(values) for values in (array, array.astype("u1"), np.float64(3.0) * np.ones(()))]
+    assert again == whole
+    moved = np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+    assert fingerprint_arrays(moved) == whole[0]

@@ -65,13 +65,13 @@ def test_rows_and_targets_of_a_part() -> None:
         assert rows.dtype == torch.int64
         expected = (data.inputs[rows, 0] > 0).long().numpy()
         np.testing.assert_array_equal(data.targets(part), expected)
-    assert data.row_numbers(data.splits.val) is data.splits.val
+    np.testing.assert_array_equal(data.row_numbers(data.splits.val), data.splits.val)
 
 
 def test_given_splits_are_used_and_checked() -> None:
     rows = [np.arange(start, start + 10) for start in (0, 50, 90)]
     data = Numbers()
-    data.given_splits = Splits(*rows)
+    data.given_splits = Splits(rows[0], rows[1], rows[2])
     data.setup()
     assert data.rows("test").tolist() == list(range(90, 100))
     data = Numbers()
@@ -91,17 +91,21 @@ def test_stratified_parts_follow_the_strata() -> None:
     assert [int((getattr(data.splits, part) < 10).sum()) for part in ("train", "val", "test")] == [6, 2, 2]
 
 
-def test_fixed_parts_follow_the_main_pool() -> None:
-    data = Numbers(val_share=0.2, test_share=0.1)
-    both = data.fixed_parts([80, 12, 8], has_val=True, has_test=True)
+def test_given_parts_follow_the_main_pool() -> None:
+    def drawn(**sizes: int) -> Splits:
+        data = Numbers(val_share=0.2, test_share=0.1)
+        data.sizes = sizes
+        return data.draw_splits(100)
+
+    both = drawn(train=80, val=12, test=8)
     assert [both.train.tolist(), both.val.tolist(), both.test.tolist()] == [
         list(range(80)),
         list(range(80, 92)),
         list(range(92, 100)),
     ]
-    val = data.fixed_parts([80, 20], has_val=True, has_test=False)
+    val = drawn(train=80, val=20)
     assert (val.val.tolist(), len(val.test), val.test.max() < 80) == (list(range(80, 100)), 8, True)
-    test = data.fixed_parts([80, 20], has_val=False, has_test=True)
+    test = drawn(train=80, test=20)
     assert (test.test.tolist(), len(test.val), test.val.max() < 80) == (list(range(80, 100)), 16, True)
 
 

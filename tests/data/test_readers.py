@@ -162,9 +162,9 @@ def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path)
     assert refusal(tmp_path / "new.npy") == f"there is no file '{tmp_path}/new.npy'\n  where    FILE"
     (tmp_path / "folder.npy").mkdir()
     assert refusal(tmp_path / "folder.npy").startswith("there is no file")
-    assert refusal(tmp_path / "new.csv") == (
-        f"cannot read '{tmp_path}/new.csv'\n  where    FILE\n  expected a .npy or .npz of shape [N, 2, 3]"
-    )
+    expected = ".npy, .npz, .safetensors, .pt of shape [N, 2, 3]"
+    path = tmp_path / "new.csv"
+    assert refusal(path) == f"cannot read '{path}'\n  where    FILE\n  expected {expected}"
 
 
 def test_archives_of_several_arrays_or_of_none_are_refused(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_archives_of_several_arrays_or_of_none_are_refused(tmp_path: Path) -> No
     assert refusal(path) == f"'{path}' holds a, b\n  where    FILE\n  expected one array, or one called inputs"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("inputs", "hello")
-    assert refusal(path) == f"'{path}' holds no array\n  where    FILE\n  expected a .npz as numpy.savez writes it"
+    assert refusal(path) == f"'inputs' of {path} is a bytes\n  where    data\n  expected an array or a tensor"
 
 
 @pytest.mark.parametrize("form", ["npy", "npz", "compressed.npz"])

@@ -222,4 +222,4 @@ def test_splits_that_cannot_be_drawn(arguments: dict[str, Any], message: str) ->
 def test_a_wrong_number_of_folds(num_folds: int) -> None:
     with pytest.raises(DataError) as caught:
         make_folds(5, num_folds)
-    assert str(caught.value) == f"{num_folds} folds of 5 rows\n  where    num_folds\n  expected 2 to 5"
+    assert str(caught.value) == f"{num_folds} folds of 5 rows\n  where    data.folds\n  expected 2 to 5"

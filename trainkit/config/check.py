@@ -32,7 +32,7 @@ COLLECTIONS = ("callbacks", "logger")
 
 SIZES = frozenset(
     {"in_features", "in_channels", "num_outputs", "out_features", "num_classes", "num_numbers", "cardinalities"}
-    | {"image_size", "image_height", "image_width", "input_shape", "sequence_length"}
+    | {"image_size", "image_height", "image_width", "sequence_length", "input_shape"}
 )
 """Arguments of a model or task that may be ``???``: keys of ``DataSpec.sizes()``, filled once the data is set up."""
 

@@ -4,6 +4,7 @@ A data set added here needs one ``DataModule`` (``load`` and ``prepare``, or ``A
 ``conf/data``.
 """
 
+from trainkit.data.array_files import ArrayFiles, GivenArrays
 from trainkit.data.arrays import ArrayData
 from trainkit.data.bundled import BundledTable, Digits
 from trainkit.data.dataset import DatasetData
@@ -17,6 +18,7 @@ from trainkit.data.table import TableData
 
 __all__ = [
     "ArrayData",
+    "ArrayFiles",
     "BatchLoader",
     "BundledTable",
     "DataModule",
@@ -26,6 +28,7 @@ __all__ = [
     "EvaluationLoader",
     "Execution",
     "ExecutionPlan",
+    "GivenArrays",
     "LoaderData",
     "LoaderState",
     "Splits",

@@ -7,22 +7,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainkit.data.fingerprint import fingerprint_arrays
+from trainkit.data.layout import KINDS
 from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import Standardize
 from trainkit.data.readers import ArrayReader
+from trainkit.data.roles import role_words
 from trainkit.data.sources import TensorSource, tensor_of
 from trainkit.errors import DataError
 from trainkit.types import DataSpec
+
+CELLS_AT_ONCE = 2**22
+"""Numbers that checks and statistics take at a time, 32 MiB as float64."""
 
 
 class ArrayData(DataModule):
     """Base for arrays in memory; a subclass overrides ``arrays``.
 
-    Images are [N, channels, height, width], vectors [N, D]; integer images stay integers in memory and are standardised
-    per channel inside the model, vectors per feature.
+    Images are [N, channels, height, width], signals [N, channels, length], vectors [N, D]; integer images stay integers
+    in memory. Images and signals are standardised per channel inside the model, vectors per feature.
 
     Args:
         common: Arguments of ``DataModule``.
@@ -51,23 +56,22 @@ class ArrayData(DataModule):
     def prepare(self, train_rows: np.ndarray) -> None:
         """Makes tensors of the arrays; statistics are of the training part."""
         inputs = tensor_of(self._inputs)
+        self._inputs = inputs.numpy()  # the one copy: what was given may be a file that changes
         self.source = TensorSource(inputs, torch.from_numpy(self._target))
         shape = tuple(self._inputs.shape[1:])
         self.spec = DataSpec(
-            input_kind="image" if len(shape) == 3 else "vector",
+            input_kind=KINDS[self._inputs.ndim],
             input_shape=shape,
             target_kind="class" if self._class_names else "number",
             class_names=self._class_names,
         )
         self.reader = ArrayReader(shape)
-        train = inputs[torch.from_numpy(train_rows)].double()
-        axes = (0, 2, 3) if len(shape) == 3 else (0,)
-        scale = train.std(dim=axes, correction=0)
-        self._mean, self._scale = train.mean(dim=axes), torch.where(scale > 0, scale, 1.0)
+        self._mean, self._scale = statistics(inputs, torch.from_numpy(train_rows))
 
     def input_module(self, net: nn.Module) -> nn.Module:
         """Standardises per channel or feature."""
-        return Standardize(self._mean, self._scale, image=self.spec.input_kind == "image")
+        kind = self.spec.input_kind
+        return Standardize(self._mean, self._scale, image=kind == "image", signal=kind == "signal")
 
     def flat_arrays(self) -> np.ndarray:
         """The inputs, flattened."""
@@ -75,16 +79,33 @@ class ArrayData(DataModule):
 
     def describe(self) -> str:
         """Name, size and shape."""
-        kind = "images" if self.spec.input_kind == "image" else "vectors"
         shape = "×".join(map(str, self.spec.input_shape))
-        return f"{self.name} {len(self.source):,} {kind} {shape}"
+        words = [f"{self.name} {len(self.source):,} {self.spec.input_kind}s {shape}", *role_words(self.roles)]
+        return " · ".join(words)
+
+
+def statistics(inputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel or feature, float64, over some rows; 1 for the deviation of a constant.
+
+    Args:
+        inputs: [N, D], or [N, channels, ...]; read a few rows at a time.
+        rows: int64, the training rows.
+    """
+    axes = (0, *range(2, inputs.ndim))
+    parts = torch.split(rows, max(1, CELLS_AT_ONCE // max(inputs[0].numel(), 1)))
+    count = len(rows) * inputs[0].numel() // inputs.shape[1]
+    mean = torch.stack([inputs[part].double().sum(dim=axes) for part in parts]).sum(dim=0) / count
+    shaped = mean.reshape(1, -1, *(1 for _ in axes[1:]))
+    squares = [(inputs[part].double() - shaped).square().sum(dim=axes) for part in parts]
+    scale = (torch.stack(squares).sum(dim=0) / count).sqrt()
+    return mean, torch.where(scale > 0, scale, 1.0)
 
 
 def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name: str) -> None:
     """Raises DataError for arrays that cannot be learned from.
 
     Args:
-        inputs: [N, D] or [N, channels, height, width].
+        inputs: [N, D], [N, channels, length] or [N, channels, height, width].
         target: [N].
         num_classes: Classes, or 0 for a number.
         name: Of the data, for the message.
@@ -93,7 +114,8 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
         raise DataError(f"{name} has {len(inputs):,} inputs and {len(target):,} targets", where="data")
     if not len(inputs):
         raise DataError(f"{name} is empty", where="data")
-    shapes = ("inputs", inputs, (2, 4), "[N, D] or [N, channels, height, width]"), ("targets", target, (1,), "[N]")
+    expected = "[N, D], [N, channels, length] or [N, channels, height, width]"
+    shapes = ("inputs", inputs, tuple(KINDS), expected), ("targets", target, (1,), "[N]")
     for label, array, axes, shape in shapes:
         if array.dtype.kind not in "biuf":
             found = "Python objects" if array.dtype == object else f"of type {array.dtype}"
@@ -101,12 +123,21 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
         if array.ndim not in axes:
             raise DataError(f"the {label} of {name} have the shape {list(array.shape)}", where="data", expected=shape)
         if np.issubdtype(array.dtype, np.floating):
-            bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-            if bad.any():
-                rows = ", ".join(map(str, np.flatnonzero(bad)[:5]))
-                raise DataError(f"{int(bad.sum()):,} {label} of {name} are NaN or infinite", where=f"data, rows {rows}")
+            bad = unusable_rows(array)
+            if len(bad):
+                rows = ", ".join(map(str, bad[:5]))
+                raise DataError(f"{len(bad):,} {label} of {name} are NaN or infinite", where=f"data, rows {rows}")
     if num_classes:
         check_labels(target, num_classes, name)
+
+
+def unusable_rows(array: np.ndarray) -> np.ndarray:
+    """Rows with NaN or infinite values, int64; read a few at a time, for the array may stand on the disk."""
+    step, found = max(1, CELLS_AT_ONCE // max(int(np.prod(array.shape[1:])), 1)), [np.empty(0, np.int64)]
+    for start in range(0, len(array), step):
+        finite = np.isfinite(array[start : start + step])
+        found.append(start + np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1)))
+    return np.concatenate(found)
 
 
 def check_labels(target: np.ndarray, num_classes: int, name: str) -> None:

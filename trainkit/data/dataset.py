@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
 from trainkit.data.sources import DatasetSource, collate, seeded, tensor_of
-from trainkit.data.splits import Splits
+from trainkit.data.splits import EXTRA
 from trainkit.errors import DataError
 from trainkit.types import DataSpec, InputKind
 
@@ -38,6 +38,7 @@ class DatasetData(DataModule):
         test: The test samples.
         class_names: Names of the classes in the order of their indices; ``0``, ``1``, … by default.
         target: Key of the target where samples are dicts.
+        extra_val: Further validation sets by name; they are scored and choose nothing.
         common: Arguments of ``DataModule``.
 
     Raises:
@@ -53,10 +54,12 @@ class DatasetData(DataModule):
         test: Dataset[Any] | None = None,
         class_names: Sequence[str] | None = None,
         target: str = "target",
+        extra_val: Mapping[str, Dataset[Any]] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or type(train).__name__.lower()})
-        self._given = {"train": train, "val": val, "test": test}
+        extra = {f"{EXTRA}{name}": part for name, part in (extra_val or {}).items()}
+        self._given = {"train": train, "val": val, "test": test, **extra}
         self._class_names, self.target = class_names, target
 
     def load(self) -> int:
@@ -70,7 +73,7 @@ class DatasetData(DataModule):
                 )
             if not len(part):
                 raise DataError(f"{type(part).__name__} is empty", where=f"data.{name}")
-        self._sizes = [len(part) for part in parts.values()]  # type: ignore[arg-type]
+        self.sizes = {name: len(part) for name, part in parts.items()}  # type: ignore[arg-type]
         self.source = DatasetSource(list(parts.values()), self.target)
         self._look_through()
         return len(self.source)
@@ -129,7 +132,7 @@ class DatasetData(DataModule):
         check_labels(self._targets.numpy(), len(self._class_names), self.name)
 
     def _known_targets(self) -> Tensor | None:
-        known = [_targets_of(part, size) for part, size in zip(self.source.datasets, self._sizes, strict=True)]
+        known = [_targets_of(part, size) for part, size in zip(self.source.datasets, self.sizes.values(), strict=True)]
         given = [targets for targets in known if targets is not None]
         return torch.cat(given) if len(given) == len(known) else None
 
@@ -140,14 +143,6 @@ class DatasetData(DataModule):
     def targets_of_pool(self) -> np.ndarray:
         """Targets of every sample: int64, or float64."""
         return self._targets.numpy().astype(np.int64 if self._is_class else np.float64)
-
-    def draw_splits(self, num_rows: int) -> Splits:
-        """Given datasets are their parts; the others are drawn from the training samples."""
-        return self.fixed_parts(self._sizes, self._given["val"] is not None, self._given["test"] is not None)
-
-    def row_numbers(self, rows: np.ndarray) -> np.ndarray:
-        """Index in the dataset that a pool row came from."""
-        return np.asarray(rows - self.source.offsets[np.searchsorted(self.source.offsets, rows, side="right") - 1])
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Takes the shape from a sample."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from trainkit.data.fetching import Request, fetch_all
-from trainkit.data.sources import Source, map_inputs, mix
-from trainkit.types import Inputs
+from trainkit.data.sources import Source, batch_of, map_inputs, mix, slice_batch
+from trainkit.types import Batch, Inputs
 
 
 @dataclass
@@ -23,12 +23,14 @@ class EvaluationBatch:
         target: [B].
         rows: int64 [num_real], sample numbers in the source.
         num_real: Rows that are not padding.
+        weight: float32 [B], weights of the rows; None where all count alike.
     """
 
     inputs: Inputs
     target: Tensor
     rows: Tensor
     num_real: int
+    weight: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> EvaluationBatch:
         """The same batch on another device."""
@@ -36,7 +38,12 @@ class EvaluationBatch:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=non_blocking)
 
-        return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target))
+        weight = None if self.weight is None else move(self.weight)
+        return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target), weight=weight)
+
+    def real(self) -> Batch:
+        """The rows that are not padding, as (inputs, target) or (inputs, target, weight)."""
+        return slice_batch(batch_of(self.inputs, self.target, self.weight), 0, self.num_real)
 
 
 class EvaluationLoader:
@@ -67,8 +74,9 @@ class EvaluationLoader:
         return len(list(self._shares()))
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
-        for request, (inputs, target) in fetch_all(self.source, self._requests(), self.num_workers):
-            yield EvaluationBatch(inputs, target, request.tag, len(request.tag))
+        weight: list[Tensor]
+        for request, (inputs, target, *weight) in fetch_all(self.source, self._requests(), self.num_workers):
+            yield EvaluationBatch(inputs, target, request.tag, len(request.tag), *weight)
 
     def _requests(self) -> Iterator[Request[Tensor]]:
         for start, stop in self._shares():

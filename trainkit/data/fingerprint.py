@@ -10,6 +10,8 @@ import numpy as np
 
 from trainkit.errors import DataError
 
+BYTES_AT_ONCE = 2**25
+
 
 def fingerprint_arrays(*arrays: np.ndarray[Any, np.dtype[Any]]) -> str:
     """SHA-256 over dtype, shape and bytes of arrays, in the order given.
@@ -32,9 +34,11 @@ def fingerprint_arrays(*arrays: np.ndarray[Any, np.dtype[Any]]) -> str:
                 "an array of Python objects has no fingerprint", expected="numbers, booleans, dates or fixed-width text"
             )
         dtype = array.dtype.newbyteorder("<")
-        flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
         digest.update(f"{dtype.str}{array.shape};".encode())
-        digest.update(flat.view(np.uint8).data)
+        step = max(1, BYTES_AT_ONCE // max(array[:1].nbytes, 1)) if array.ndim else 1
+        for start in range(0, len(array) if array.ndim else 1, step):  # it may stand on the disk, or be a view
+            part = array[start : start + step] if array.ndim else array
+            digest.update(np.ascontiguousarray(part, dtype=dtype).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from trainkit.data.fetching import Request, fetch_all
+from trainkit.data.order import balanced_order
 from trainkit.data.plan import ExecutionPlan, LoaderState
-from trainkit.data.sources import Source, map_inputs, mix
+from trainkit.data.sources import Source, batch_of, is_batch, map_inputs, mix, slice_batch
+from trainkit.errors import ConfigError
 from trainkit.types import Batch, Inputs
 
 
@@ -44,6 +46,7 @@ class Execution:
         epoch: Epoch that the samples belong to.
         state: Where training stands after this execution.
         validate: Whether a validation is due after it; None leaves that to Lightning.
+        weight: float32 [S], weights of the samples; None where all count alike.
     """
 
     inputs: Inputs
@@ -53,6 +56,7 @@ class Execution:
     epoch: int
     state: LoaderState
     validate: bool | None
+    weight: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Execution:
         """The same execution on another device."""
@@ -60,12 +64,30 @@ class Execution:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=non_blocking)
 
-        return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target))
+        weight = None if self.weight is None else move(self.weight)
+        return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target), weight=weight)
 
     def batches(self, step: Step) -> Iterator[Batch]:
-        """The micro-batches of one step as (inputs, target)."""
+        """The micro-batches of one step as (inputs, target), or (inputs, target, weight)."""
+        batch = batch_of(self.inputs, self.target, self.weight)
         for start, stop in step.micro_batches:
-            yield map_inputs(self.inputs, lambda t, a=start, b=stop: t[a:b]), self.target[start:stop]
+            yield slice_batch(batch, start, stop)
+
+
+def single_step(batch: Any, accumulate: int) -> Step:
+    """The one step of a batch of the user's own DataLoader, cut into micro-batches.
+
+    Raises:
+        ConfigError: It is to be cut, and is not (inputs, target).
+    """
+    if accumulate == 1:
+        size = len(batch[1]) if is_batch(batch) else 1
+        return Step(((0, size),), size)
+    if not is_batch(batch):
+        raise ConfigError("only batches of (inputs, target) can be cut into micro-batches", where="accumulate")
+    size = len(batch[1])
+    parts = min(accumulate, size)
+    return Step(tuple((size * i // parts, size * (i + 1) // parts) for i in range(parts)), size)
 
 
 class BatchLoader:
@@ -85,6 +107,8 @@ class BatchLoader:
         rank: This process.
         world_size: Processes.
         num_workers: Worker processes that read a user's ``Dataset``; 0 reads in this one.
+        balanced_by: int64 [N], classes of the samples, each of which is then drawn equally often; None draws every
+            sample once an epoch.
     """
 
     def __init__(
@@ -100,8 +124,10 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        balanced_by: Tensor | None = None,
     ) -> None:
         self.source, self.rows, self.batch_size = source, rows, batch_size
+        self.balanced_by = balanced_by
         self.plan, self.seed, self.accumulate = plan or ExecutionPlan(), seed, accumulate
         self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
         self.drop_last = drop_last
@@ -115,6 +141,8 @@ class BatchLoader:
     def order(self, epoch: int) -> Tensor:
         """Sample numbers of an epoch in the order of training, int64 [N]."""
         generator = torch.Generator().manual_seed(mix(self.seed, epoch))
+        if self.balanced_by is not None:
+            return self.rows[balanced_order(self.balanced_by, generator)]
         return self.rows[torch.randperm(len(self.rows), generator=generator)]
 
     def __iter__(self) -> Iterator[Execution]:
@@ -146,7 +174,9 @@ class BatchLoader:
         state = request.tag.state
         validate = self.plan.validates_after(state)
         rows = torch.cat(request.rows_per_step)
-        return Execution(*batch, rows=rows, steps=tuple(steps), epoch=epoch, state=state, validate=validate)
+        weight: list[Tensor]
+        inputs, target, *weight = batch
+        return Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *weight)
 
     def _bounds(self, size: int) -> tuple[int, int]:
         return size * self.rank // self.world_size, size * (self.rank + 1) // self.world_size

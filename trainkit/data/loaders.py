@@ -97,7 +97,8 @@ class LoaderData(DataModule):
 
     def draw_splits(self, num_rows: int) -> Splits:
         """No rows."""
-        return Splits(*(np.empty(0, np.int64) for _ in PARTS))
+        train, val, test = (np.empty(0, np.int64) for _ in PARTS)
+        return Splits(train, val, test)
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Knows nothing of the samples."""

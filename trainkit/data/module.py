@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainkit.data.drawing import RowFacts, SplitSettings, describe, draw_splits
 from trainkit.data.evaluation_loader import EvaluationLoader
 from trainkit.data.loader import BatchLoader, FollowingLoader, steps_per_epoch
+from trainkit.data.order import Sampling, check_sampling
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.readers import Reader
+from trainkit.data.roles import Role, as_groups, as_times, weights_of
 from trainkit.data.sources import Source, TensorSource
-from trainkit.data.splits import Splits, make_splits
+from trainkit.data.splits import EXTRA, Splits
 from trainkit.errors import DataError
 from trainkit.types import DataSpec
 
-Part = Literal["train", "val", "test"]
+if TYPE_CHECKING:
+    from trainkit.data.values import Column
+
+Part: TypeAlias = str
+"""``train``, ``val``, ``test``, or ``val/<name>`` for a further validation set."""
+
 
 SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
 
@@ -42,8 +51,16 @@ class DataModule(L.LightningDataModule, abc.ABC):
         stratify: Whether the parts have the same class shares.
         drop_last: Whether a short last training batch is left out.
         num_workers: Worker processes that read a user's ``Dataset``; tensors in memory need none.
+        group: Column (or key) of the rows' groups; the rows of one are never in two parts.
+        time: Column of the rows' moments; training has the earliest rows, the test the latest.
+        weight: Column of the rows' weights, ≥ 0, in the training and validation loss; scores count every row once.
+        folds: Number of folds; None draws one split.
+        fold: The fold that is this run's test part, from 0.
+        train_share: Share of the training part that is used, for learning curves.
+        sampling: ``shuffle``, or ``balanced`` to draw every class equally often in an epoch of the same length.
 
     Attributes:
+        sizes: Rows of each part given by itself, in the order of the pool, ``train`` first; set by ``load``.
         spec: What a model must know; there after ``setup``.
         splits: Row numbers of the parts; there after ``setup``.
         source: The encoded samples; there after ``setup``.
@@ -70,6 +87,13 @@ class DataModule(L.LightningDataModule, abc.ABC):
         stratify: bool = True,
         drop_last: bool = False,
         num_workers: int = 0,
+        group: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
+        train_share: float = 1.0,
+        sampling: Sampling = "shuffle",
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -77,8 +101,13 @@ class DataModule(L.LightningDataModule, abc.ABC):
                 raise DataError(f"{key} is {size}", where=f"data.{key}", expected="an integer ≥ 1")
         self.name: str = name or type(self).__name__.lower()
         self.given_batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.val_share, self.test_share, self.split_seed = val_share, test_share, split_seed
-        self.stratify, self.drop_last, self.num_workers = stratify, drop_last, num_workers
+        self.split_settings = SplitSettings(val_share, test_share, split_seed, stratify, folds, fold, train_share)
+        self.split_seed, self.drop_last, self.num_workers = split_seed, drop_last, num_workers
+        check_sampling(sampling)
+        if group is not None and time is not None:
+            raise DataError("data.group and data.time exclude each other", where="data.time", expected="one of them")
+        self.roles: dict[Role, str | None] = {"group": group, "time": time, "weight": weight}
+        self.sampling, self.sizes = sampling, dict[str, int]()
         self.fingerprint = ""
         self.given_splits: Splits | None = None
         self._is_set_up = False
@@ -102,33 +131,32 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """Class of each row of the pool, int64 [N], by which parts are stratified; None draws them at random."""
         return None
 
-    def draw_splits(self, num_rows: int) -> Splits:
-        """The parts; overridden where files or datasets fix some of them."""
-        strata = self.strata() if self.stratify else None
-        return make_splits(
-            num_rows, val_share=self.val_share, test_share=self.test_share, seed=self.split_seed, strata=strata
-        )
-
-    def fixed_parts(self, sizes: list[int], has_val: bool, has_test: bool) -> Splits:
-        """Parts where some come as files or datasets of their own, one after the other in the pool.
+    def column(self, role: Role, name: str) -> Column:
+        """A column of the pool that is no feature, as a pandas Series [N] whose index names the rows.
 
         Args:
-            sizes: Rows of the main pool, from which the other parts are drawn, then of the validation and test pools.
-            has_val: Whether there is a validation pool.
-            has_test: Whether there is a test pool.
+            role: What it is wanted for.
+            name: As the user gave it.
+
+        Raises:
+            DataError: The data has no such column.
         """
-        starts = np.cumsum([0, *sizes])
-        pools = [np.arange(starts[i], starts[i + 1], dtype=np.int64) for i in range(1, len(sizes))]
-        strata = self.strata() if self.stratify else None
-        drawn = make_splits(
-            sizes[0],
-            val_share=0.0 if has_val else self.val_share,
-            test_share=0.0 if has_test else self.test_share,
-            seed=self.split_seed,
-            strata=None if strata is None else strata[: sizes[0]],
-        )
-        val = pools.pop(0) if has_val else drawn.val
-        return Splits(drawn.train, val, pools.pop(0) if has_test else drawn.test)
+        raise DataError(f"{self.name} has no columns", where=f"data.{role}", expected="a table or a file of arrays")
+
+    @cached_property
+    def facts(self) -> RowFacts:
+        """Classes, groups and moments of the pool's rows, as far as the splits regard them."""
+        group, time = self.roles["group"], self.roles["time"]
+        groups = None if group is None else as_groups(self.column("group", group))
+        return RowFacts(self.strata(), groups, None if time is None else as_times(self.column("time", time)))
+
+    def draw_splits(self, num_rows: int) -> Splits:
+        """The parts of ``num_rows`` rows: those given by themselves, and the others drawn."""
+        return draw_splits(self.sizes or {"train": num_rows}, self.facts, self.split_settings)
+
+    def describe_splits(self) -> str:
+        """How the parts were drawn, for people."""
+        return describe(self.splits, self.split_settings, self.facts, self.roles)
 
     def input_module(self, net: nn.Module) -> nn.Module | None:
         """Preprocessing for a net, with statistics of the training part in its buffers; None for none."""
@@ -143,8 +171,9 @@ class DataModule(L.LightningDataModule, abc.ABC):
         return f"{self.name} {len(self.source):,} samples"
 
     def row_numbers(self, rows: np.ndarray) -> np.ndarray:
-        """Row numbers in the user's file of pool rows; the same numbers unless parts come from several files."""
-        return rows
+        """Row numbers, from 0, in the user's own file or dataset of pool rows."""
+        starts = np.cumsum([0, *self.sizes.values()])
+        return np.asarray(rows - starts[np.searchsorted(starts, rows, side="right") - 1])
 
     def setup(self, stage: str | None = None) -> None:
         """Loads, splits and encodes once; later calls do nothing."""
@@ -152,16 +181,29 @@ class DataModule(L.LightningDataModule, abc.ABC):
             return
         num_rows = self.load()
         self.splits = self.given_splits or self.draw_splits(num_rows)
-        for part in ("train", "val", "test"):
-            rows = getattr(self.splits, part)
+        for part, rows in self.splits.parts().items():
             if len(rows) and not 0 <= rows.min() <= rows.max() < num_rows:
                 raise DataError(f"the {part} part names rows beyond the {num_rows} there are", where="splits.npz")
         self.prepare(self.splits.train)
+        if self.sampling == "balanced" and self.spec.target_kind == "number":
+            raise DataError("balanced sampling of a number", where="data.sampling", expected="a target of classes")
+        if self.roles["weight"] is not None:
+            self.source.weight = weights_of(self.column("weight", self.roles["weight"]), self.splits)
         self._is_set_up = True
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether batches come with the weights of their rows."""
+        return self.source.weight is not None
+
+    @property
+    def extra_val(self) -> tuple[str, ...]:
+        """Names of the further validation sets; there after ``setup``."""
+        return tuple(part.removeprefix(EXTRA) for part in self.splits.extra)
 
     def rows(self, part: Part) -> Tensor:
         """Row numbers of a part, int64 [N]."""
-        return torch.from_numpy(getattr(self.splits, part))
+        return torch.from_numpy(self.splits.parts()[part])
 
     def targets(self, part: Part) -> np.ndarray:
         """Targets of a part: int64 class indices or float64 numbers [N]."""
@@ -190,7 +232,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
     def training_options(self) -> dict[str, Any]:
         """Arguments of a ``BatchLoader`` of the training part."""
         sizes = {"batch_size": self.batch_size, "drop_last": self.drop_last, "num_workers": self.num_workers}
-        return {"rows": self.rows("train"), **sizes}
+        classes = torch.from_numpy(self.targets("train")) if self.sampling == "balanced" else None
+        return {"rows": self.rows("train"), "balanced_by": classes, **sizes}
 
     def evaluation_loader(self, part: Part, rank: int = 0, world_size: int = 1) -> EvaluationLoader:
         """Loader of a part in order, in padded batches of one size."""
@@ -221,9 +264,14 @@ class DataModule(L.LightningDataModule, abc.ABC):
         accumulate = getattr(trainer.lightning_module, "accumulate", 1)
         return FollowingLoader(self.source, **self.training_options(), accumulate=accumulate, now=now, **self._shard())
 
-    def val_dataloader(self) -> EvaluationLoader:
-        """Validation batches under the user's own Trainer."""
-        return self.evaluation_loader("val", **self._shard())
+    def val_loaders(self, rank: int = 0, world_size: int = 1) -> list[EvaluationLoader]:
+        """Loaders of the validation part and of the further sets, in the order of ``extra_val``."""
+        return [self.evaluation_loader(part, rank, world_size) for part in ("val", *self.splits.extra)]
+
+    def val_dataloader(self) -> Any:
+        """Validation batches under the user's own Trainer: one loader, or a list of them with further sets."""
+        loaders = self.val_loaders(**self._shard())
+        return loaders if self.extra_val else loaders[0]
 
     def test_dataloader(self) -> EvaluationLoader:
         """Test batches under the user's own Trainer."""

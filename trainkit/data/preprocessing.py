@@ -37,31 +37,32 @@ class AsFloat(nn.Module):
 
 
 class Standardize(nn.Module):
-    """Subtracts a mean and divides by a scale, per channel of an image or per feature of a vector.
+    """Subtracts a mean and divides by a scale, per channel of an image or a signal, or per feature of a vector.
 
     Args:
         mean: float [channels] or [D], from the training part.
         scale: The same shape; standard deviation, 1 for a constant.
         image: Whether inputs are [B, channels, height, width].
+        signal: Whether inputs are [B, channels, length].
 
     Shape:
-        - Input: [B, channels, height, width] or [B, D], any number type.
+        - Input: [B, channels, height, width], [B, channels, length] or [B, D], any number type.
         - Output: float32, the same shape.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, mean: Tensor, scale: Tensor, image: bool) -> None:
+    def __init__(self, mean: Tensor, scale: Tensor, image: bool, signal: bool = False) -> None:
         super().__init__()
-        self.image = image
-        shape = (1, -1, 1, 1) if image else (1, -1)
+        self.image, self.signal = image, signal
+        shape = (1, -1, 1, 1) if image else (1, -1, 1) if signal else (1, -1)
         self.register_buffer("mean", mean.float().reshape(shape))
         self.register_buffer("scale", scale.float().reshape(shape))
 
     def settings(self) -> dict[str, Any]:
         """What ``build_inputs`` needs to build this module again."""
-        return {"kind": "standardize", "image": self.image, "size": self.mean.numel()}
+        return {"kind": "standardize", "image": self.image, "signal": self.signal, "size": self.mean.numel()}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Standardises float or integer inputs."""
@@ -145,7 +146,7 @@ def build_inputs(settings: Mapping[str, Any]) -> nn.Module:
     if kind == "as_float":
         return AsFloat()
     if kind == "standardize":
-        return Standardize(torch.zeros(size), torch.ones(size), settings["image"])
+        return Standardize(torch.zeros(size), torch.ones(size), settings["image"], settings.get("signal", False))
     if kind == "table":
         cardinalities = tuple(settings["cardinalities"])
         marks, rare = torch.zeros(size), torch.zeros(len(cardinalities))

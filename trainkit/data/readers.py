@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import abc
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainkit.data.array_reading import EXTENSIONS, INPUT_NAMES, ArrayFile, open_arrays
 from trainkit.data.encoding import TableEncoder
+from trainkit.data.layout import arrange
 from trainkit.data.reading import read_table
 from trainkit.data.sources import tensor_of
 from trainkit.errors import DataError
@@ -21,13 +20,6 @@ from trainkit.types import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-BROKEN_FILE = (
-    *(ValueError, OSError, EOFError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
-)
-"""What NumPy and zipfile raise for files that are damaged, encrypted, too large, or something else."""
 
 
 class Reader(abc.ABC):
@@ -76,55 +68,58 @@ class TableReader(Reader):
 
 
 class ArrayReader(Reader):
-    """Reads .npy files (or a .npz with one array, or one called ``inputs``) of samples of a known shape.
+    """Reads arrays of samples of a known shape: a .npy, or a file of several with one called as in training.
 
     Args:
-        shape: Of one sample.
+        shape: Of one sample as it is in a file.
+        layout: How files are arranged for the net, as ``find_layout`` named it.
+        key: Key of the inputs in the training file.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = tuple(shape)
+    def __init__(self, shape: tuple[int, ...], layout: str = "as_is", key: str = "inputs") -> None:
+        self.shape, self.layout, self.key = tuple(shape), layout, key
 
     def read(self, path: Path) -> tuple[Inputs, dict[str, int]]:
-        """Samples [N, ...] as they are in the file."""
-        if path.suffix not in (".npy", ".npz"):
-            raise DataError(
-                f"cannot read '{path}'", where="FILE", expected=f"a .npy or .npz of shape {self._expected()}"
-            )
-        if not path.is_file():
-            raise DataError(f"there is no file '{path}'", where="FILE")
-        try:
-            with path.open("rb") as file:  # NumPy would leave it open where it cannot read it
-                loaded = np.load(file, allow_pickle=False)
-                array = loaded if isinstance(loaded, np.ndarray) else self._pick(loaded, path)
-        except BROKEN_FILE as error:
-            raise DataError(f"'{path}' is not a readable array: {error}", where="FILE") from error
+        """Samples [N, ...] of a file, arranged as in training."""
+        if path.suffix not in EXTENSIONS:
+            expected = f"{', '.join(EXTENSIONS)} of shape {self._expected()}"
+            raise DataError(f"cannot read '{path}'", where="FILE", expected=expected)
+        arrays = open_arrays(path, "FILE")
+        return self.arranged(arrays[self._pick(arrays)], f"'{path}'"), {}
+
+    def arranged(self, array: np.ndarray, name: str) -> Tensor:
+        """Samples as the net takes them, of raw ones.
+
+        Args:
+            array: [N, ...], of the shape of a file's samples.
+            name: Of the array, for errors.
+
+        Raises:
+            DataError: Another shape, no numbers, or NaN.
+        """
         if array.shape[1:] != self.shape or array.dtype.kind not in "biuf" or not len(array):
             found = f"{array.dtype} {list(array.shape)}"
-            raise DataError(f"'{path}' holds {found}", where="FILE", expected=f"numbers of shape {self._expected()}")
+            raise DataError(f"{name} holds {found}", where="FILE", expected=f"numbers of shape {self._expected()}")
         if not np.isfinite(array).all():
-            raise DataError(f"'{path}' holds NaN or infinite values", where="FILE")
-        return tensor_of(array), {}
+            raise DataError(f"{name} holds NaN or infinite values", where="FILE")
+        return tensor_of(arrange(array, self.layout))
 
     def _expected(self) -> str:
         return "[N, " + ", ".join(map(str, self.shape)) + "]"
 
-    @staticmethod
-    def _pick(archive: Any, path: Path) -> np.ndarray:
-        names = list(archive.files)
-        name = "inputs" if "inputs" in names else names[0] if len(names) == 1 else None
-        if name is None:
-            raise DataError(
-                f"'{path}' holds {', '.join(names)}", where="FILE", expected="one array, or one called inputs"
-            )
-        array = archive[name]
-        if not isinstance(array, np.ndarray):
-            raise DataError(f"'{path}' holds no array", where="FILE", expected="a .npz as numpy.savez writes it")
-        return array
+    def _pick(self, arrays: ArrayFile) -> str:
+        names = list(arrays)
+        if len(names) == 1:
+            return names[0]
+        for name in (self.key, *INPUT_NAMES):
+            if name in names:
+                return name
+        expected = f"one array, or one called {self.key}"
+        raise DataError(f"'{arrays.path}' holds {', '.join(names)}", where="FILE", expected=expected)
 
     def to_json(self) -> dict[str, Any]:
-        """The shape."""
-        return {"kind": "array", "shape": list(self.shape)}
+        """Shape, layout and key."""
+        return {"kind": "array", "shape": list(self.shape), "layout": self.layout, "key": self.key}
 
 
 class NoReader(Reader):
@@ -152,7 +147,7 @@ def reader_from_json(values: dict[str, Any]) -> Reader:
     if values.get("kind") == "table":
         return TableReader(TableEncoder.from_json(values["encoder"]))
     if values.get("kind") == "array":
-        return ArrayReader(tuple(values["shape"]))
+        return ArrayReader(tuple(values["shape"]), values.get("layout", "as_is"), values.get("key", "inputs"))
     if values.get("kind") == "none":
         return NoReader()
     raise DataError(f"unknown reader '{values.get('kind')}' in the model's metadata", where="model.safetensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,13 @@ from trainkit.types import Batch, Inputs
 
 
 class Source(abc.ABC):
-    """A numbered pool of samples."""
+    """A numbered pool of samples.
+
+    Attributes:
+        weight: Weights of the samples, float32 [N]; None where all count alike.
+    """
+
+    weight: Tensor | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -25,7 +31,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def fetch(self, rows: Tensor, key: int) -> Batch:
-        """Inputs and targets of some samples.
+        """Inputs and targets of some samples, and their weights where they are weighted.
 
         Args:
             rows: int64 [B], sample numbers.
@@ -49,7 +55,9 @@ class TensorSource(Source):
 
     def fetch(self, rows: Tensor, key: int = 0) -> Batch:
         """Gathers rows; nothing is random."""
-        return map_inputs(self.inputs, lambda tensor: tensor.index_select(0, rows)), self.target.index_select(0, rows)
+        inputs = map_inputs(self.inputs, lambda tensor: tensor.index_select(0, rows))
+        target = self.target.index_select(0, rows)
+        return batch_of(inputs, target, None if self.weight is None else self.weight.index_select(0, rows))
 
 
 class DatasetSource(Source):
@@ -168,6 +176,26 @@ def map_inputs(inputs: Inputs, function: Any) -> Inputs:
         result: Tensor = function(inputs)
         return result
     return {name: function(tensor) for name, tensor in inputs.items()}
+
+
+def batch_of(inputs: Inputs, target: Tensor, weight: Tensor | None) -> Batch:
+    """(inputs, target), or (inputs, target, weight) where the rows have weights."""
+    return (inputs, target) if weight is None else cast("Batch", (inputs, target, weight))
+
+
+def slice_batch(batch: Batch, start: int, stop: int) -> Batch:
+    """Some samples of a batch, with their weights where it has them."""
+    weight: list[Tensor]
+    inputs, target, *weight = batch
+    cut = map_inputs(inputs, lambda tensor: tensor[start:stop])
+    return batch_of(cut, target[start:stop], weight[0][start:stop] if weight else None)
+
+
+def is_batch(batch: Any) -> bool:
+    """Whether a batch is (inputs, target), or these with weights."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        return False
+    return len(batch) == 2 or all(isinstance(tensor, Tensor) for tensor in batch[1:])
 
 
 def mix(*numbers: int) -> int:

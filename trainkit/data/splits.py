@@ -1,4 +1,4 @@
-"""Splits rows into training, validation and test, and into folds; called by the data modules and by studies.
+"""Splits rows into training, validation and test, and into folds; called by ``drawing`` and by studies.
 
 Splits are drawn from their own seed (``data.split_seed``), never from the training seed.
 """
@@ -7,27 +7,35 @@ from __future__ import annotations
 
 import math
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from trainkit.data.grouping import assign_groups, assign_times
 from trainkit.data.values import Floats, Ints
 from trainkit.errors import DataError
 
 PARTS = ("train", "val", "test")
+EXTRA = "val/"
+"""What stands before the name of a further validation set."""
+
+
+Values: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Row numbers of the three parts, each int64, strictly rising, and without a row in common.
+    """Row numbers of the parts, each int64, strictly rising, and without a row in common.
 
     Attributes:
         train: Training rows.
         val: Validation rows; may be empty.
         test: Test rows; may be empty.
+        extra: Rows of further validation sets by their names, ``val/<name>``.
 
     Raises:
         DataError: A part is not of that form.
@@ -36,26 +44,30 @@ class Splits:
     train: Ints
     val: Ints
     test: Ints
+    extra: Mapping[str, Ints] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in PARTS:
-            rows = getattr(self, name)
+        for name, rows in self.parts().items():
             if rows.dtype != np.int64 or rows.ndim != 1 or (rows < 0).any() or (np.diff(rows) <= 0).any():
                 raise DataError(f"the {name} rows are not rising row numbers", expected="int64 [rows] from 0, rising")
-        joined = np.sort(np.concatenate([self.train, self.val, self.test]))
+        joined = np.sort(np.concatenate(list(self.parts().values())))
         shared = joined[1:][np.diff(joined) == 0]
         if len(shared):
             raise DataError(f"row {shared[0]} is in two parts of the split", expected="train, val and test apart")
 
+    def parts(self) -> dict[str, Ints]:
+        """All parts by name: ``train``, ``val``, ``test``, and each ``val/<name>``."""
+        return {"train": self.train, "val": self.val, "test": self.test, **self.extra}
+
     @property
     def num_rows(self) -> int:
         """Rows in all parts together."""
-        return len(self.train) + len(self.val) + len(self.test)
+        return sum(map(len, self.parts().values()))
 
     def save(self, path: str | Path) -> None:
-        """Write the three arrays to an ``.npz`` file; equal splits give equal bytes."""
+        """Write the arrays to an ``.npz`` file; equal splits give equal bytes."""
         with Path(path).open("wb") as file:
-            np.savez_compressed(file, train=self.train, val=self.val, test=self.test)
+            np.savez_compressed(file, **self.parts())  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | Path) -> Splits:
@@ -66,7 +78,8 @@ class Splits:
         """
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in PARTS})
+                extra = {name: arrays[name] for name in arrays.files if name.startswith(EXTRA)}
+                return cls(**{name: arrays[name] for name in PARTS}, extra=extra)
         except FileNotFoundError as error:
             raise DataError(f"there is no file {path}") from error
         except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile) as error:
@@ -79,9 +92,11 @@ def make_splits(
     val_share: float = 0.15,
     test_share: float = 0.15,
     seed: int = 0,
-    strata: np.ndarray[Any, np.dtype[Any]] | None = None,
+    strata: Values | None = None,
+    groups: Values | None = None,
+    times: Values | None = None,
 ) -> Splits:
-    """Draw a random split, the same for the same arguments.
+    """Draw a split, the same for the same arguments: at random, by whole groups, or in the order of time.
 
     Sizes are rounded by largest remainder, ties in favour of test, then validation. With strata the same is done within
     each class, rounding errors being carried from class to class, and then each class with at least as many rows as
@@ -93,6 +108,8 @@ def make_splits(
         test_share: Share of all rows for the test, 0 for no such part.
         seed: The split seed.
         strata: Class of each row [num_rows]; None to draw without regard to classes, as for numbers.
+        groups: Group of each row [num_rows]; a group is then in one part only.
+        times: Moment of each row [num_rows]; training then has the earliest rows, the test the latest.
 
     Raises:
         DataError: A share or seed out of range, or a part that would be empty.
@@ -102,7 +119,8 @@ def make_splits(
     codes = _stratum_codes(num_rows, strata)
     whole = _allocate(np.array([num_rows]), shares)[0]
     _check_sizes(whole, shares, num_rows)
-    parts = _assign(codes, shares, generator, reserve=strata is not None, first=True)
+    rows = _Rows(codes, strata is not None, groups, times)
+    parts = rows.assign(np.arange(num_rows), shares, generator, first=True)
     _check_sizes(np.bincount(parts, minlength=3), shares, num_rows)
     return _splits_of(parts)
 
@@ -111,11 +129,16 @@ def make_folds(
     num_rows: int,
     num_folds: int,
     seed: int = 0,
-    strata: np.ndarray[Any, np.dtype[Any]] | None = None,
+    strata: Values | None = None,
     *,
     val_share: float = 0.0,
+    groups: Values | None = None,
+    times: Values | None = None,
 ) -> tuple[Splits, ...]:
     """Draw folds for cross-validation; each row is in the test part of exactly one split.
+
+    In the order of time, the rows are cut into one block more than there are folds: each fold's test is a block later
+    than the first, its training and validation are all earlier blocks, and later rows are in no part of it.
 
     Args:
         num_rows: Rows to split.
@@ -123,28 +146,57 @@ def make_folds(
         seed: The split seed.
         strata: Class of each row [num_rows], spread evenly over folds; None to draw without regard to classes.
         val_share: Share of all rows taken for validation from the rows outside the fold.
+        groups: Group of each row [num_rows]; a group is then in one part only.
+        times: Moment of each row [num_rows]; the folds then follow each other in time.
 
     Returns:
         One split per fold; the fold is its test part.
 
     Raises:
-        DataError: More folds than rows, a share or seed out of range, or a part that would be empty.
+        DataError: More folds than rows, groups or moments, a share or seed out of range, or an empty part.
     """
-    if not 2 <= num_folds <= num_rows:
-        raise DataError(f"{num_folds} folds of {num_rows:,} rows", where="num_folds", expected=f"2 to {num_rows}")
+    counts = {"rows": num_rows}
+    counts |= {} if groups is None else {"groups": len(pd.unique(groups))}
+    counts |= {} if times is None else {"distinct moments": len(pd.unique(times))}
+    for kind, count in counts.items():
+        most = count - (kind == "distinct moments")  # the earliest are in no test
+        if not 2 <= num_folds <= most:
+            what = f"{num_folds} folds of {count:,} {kind}"
+            raise DataError(what, where="data.folds", expected=f"2 to {most}")
     shares = _checked_shares(val_share, 1 / num_folds)
     generator = _generator(seed)
     codes = _stratum_codes(num_rows, strata)
-    folds = _assign(codes, np.full(num_folds, 1 / num_folds), generator, reserve=strata is not None, first=False)
+    rows = _Rows(codes, strata is not None, groups, times)
+    is_chain = times is not None  # the first block is trained on only
+    blocks = np.full(num_folds + is_chain, 1 / (num_folds + is_chain))
+    folds = rows.assign(np.arange(num_rows), blocks, generator, first=False) - is_chain
     inner = np.array([shares[0], shares[1], 0.0]) / (shares[0] + shares[1])
     splits = []
     for fold in range(num_folds):
-        rest = np.flatnonzero(folds != fold)
-        parts = np.full(num_rows, 2)
-        parts[rest] = _assign(codes[rest], inner, generator, reserve=strata is not None, first=True)
-        _check_sizes(np.bincount(parts, minlength=3), shares, num_rows)
+        rest = np.flatnonzero(folds < fold if is_chain else folds != fold)
+        parts = np.where(folds == fold, 2, 3)
+        parts[rest] = rows.assign(rest, inner, generator, first=True)
+        _check_sizes(np.bincount(parts)[:3], shares, num_rows)
         splits.append(_splits_of(parts))
     return tuple(splits)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What decides which rows go together: classes, and groups or moments."""
+
+    codes: Ints
+    stratified: bool
+    groups: Values | None
+    times: Values | None
+
+    def assign(self, rows: Ints, shares: Floats, generator: np.random.Generator, *, first: bool) -> Ints:
+        """The part of each of some rows."""
+        if self.times is not None:
+            return assign_times(self.times[rows], shares)
+        if self.groups is not None:
+            return assign_groups(self.groups[rows], self.codes[rows], shares, generator)
+        return _assign(self.codes[rows], shares, generator, reserve=self.stratified, first=first)
 
 
 def _checked_shares(val_share: float, test_share: float) -> Floats:
@@ -167,7 +219,7 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _stratum_codes(num_rows: int, strata: np.ndarray[Any, np.dtype[Any]] | None) -> Ints:
+def _stratum_codes(num_rows: int, strata: Values | None) -> Ints:
     if strata is None:
         return np.zeros(num_rows, np.int64)
     if strata.shape != (num_rows,):
@@ -231,4 +283,5 @@ def _reserve(sizes: Ints, shares: Floats, first: bool) -> None:
 
 
 def _splits_of(parts: Ints) -> Splits:
-    return Splits(*(np.flatnonzero(parts == part).astype(np.int64) for part in range(3)))
+    train, val, test = (np.flatnonzero(parts == part).astype(np.int64) for part in range(3))
+    return Splits(train, val, test)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import TableInputs, takes_columns
 from trainkit.data.readers import TableReader
 from trainkit.data.reading import read_table
+from trainkit.data.roles import Role, role_words
 from trainkit.data.sources import TensorSource
-from trainkit.data.splits import Splits
+from trainkit.data.splits import EXTRA
 from trainkit.data.targets import TargetColumn
-from trainkit.errors import DataError
+from trainkit.data.values import Column
+from trainkit.errors import DataError, did_you_mean, one_of
 from trainkit.types import DataSpec, Inputs, TargetKind
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class TableData(DataModule):
         val_path: A file whose rows are the validation part.
         test_path: A file whose rows are the test part.
         target_kind: ``class`` or ``number``; told from the values by default.
+        extra_val: Files of further validation sets by name; they are scored and choose nothing.
         common: Arguments of ``DataModule``; ``name`` is the file's stem by default.
 
     Raises:
@@ -60,19 +63,27 @@ class TableData(DataModule):
         val_path: str | Path | None = None,
         test_path: str | Path | None = None,
         target_kind: TargetKind | None = None,
+        extra_val: Mapping[str, str | Path] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
-        self.path, self.val_path, self.test_path = Path(path), val_path, test_path
+        self.path = Path(path)
+        given = {
+            "val": val_path,
+            "test": test_path,
+            **{f"{EXTRA}{name}": file for name, file in (extra_val or {}).items()},
+        }
+        self.other_paths = {part: Path(file) for part, file in given.items() if file}
         self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         self.target_kind = target_kind
 
     def read_frames(self) -> list[pd.DataFrame]:
-        """The main table, then those of fixed parts; also sets the fingerprint."""
-        paths = [self.path, *(Path(path) for path in (self.val_path, self.test_path) if path)]
+        """The main table, then those of other parts; also sets the fingerprint."""
+        paths = [self.path, *self.other_paths.values()]
         frames = [read_table(path) for path in paths]
         columns = [self.target, *(self.features or ()), "-", *self.ignore]
+        columns += [f"{role}={name}" for role, name in self.roles.items() if name]
         self.fingerprint = fingerprint_arrays(np.array([*map(fingerprint_file, paths), *columns]))
         return frames
 
@@ -81,19 +92,13 @@ class TableData(DataModule):
         import pandas as pd
 
         frames = self.read_frames()
-        main = set(frames[0].columns)
-        for frame, path in zip(frames[1:], [p for p in (self.val_path, self.test_path) if p], strict=True):
-            needed = main - set(self.ignore) if self.features is None else main & {self.target, *self.features}
-            missing = sorted(needed - set(frame.columns))
-            if missing:
-                raise DataError(
-                    f"'{path}' lacks the columns {', '.join(missing)}", where="data", expected=f"those of {self.path}"
-                )
-        self._sizes = [len(frame) for frame in frames]
+        self._check_columns(frames)
+        self.sizes = dict(zip(["train", *self.other_paths], map(len, frames), strict=True))
         self._frame = frames[0].reset_index(drop=True)
         if len(frames) > 1:  # errors name a row by its index
-            paths = [path for path in (self.path, self.val_path, self.test_path) if path]
-            rows = [f"{row} of {path}" for path, size in zip(paths, self._sizes, strict=True) for row in range(size)]
+            paths = [self.path, *self.other_paths.values()]
+            sized = zip(paths, self.sizes.values(), strict=True)
+            rows = [f"{row} of {path}" for path, size in sized for row in range(size)]
             self._frame = pd.concat(frames, ignore_index=True).set_axis(rows, axis=0)
         self.duplicates = int(self._frame.duplicated().sum()) if len(self._frame) <= LARGEST_COMPARED else 0
         self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
@@ -103,22 +108,39 @@ class TableData(DataModule):
         """The classes; None for a number."""
         return np.asarray(self._strata.encode(self._frame)) if self._strata.kind == "class" else None
 
-    def draw_splits(self, num_rows: int) -> Splits:
-        """Rows of ``val_path`` and ``test_path`` are their parts; the rest is drawn from the main table."""
-        if len(self._sizes) == 1:
-            return super().draw_splits(num_rows)
-        return self.fixed_parts(self._sizes, bool(self.val_path), bool(self.test_path))
+    def _check_columns(self, frames: list[pd.DataFrame]) -> None:
+        main, roles = set(frames[0].columns), {name for name in self.roles.values() if name}
+        for frame, path in zip(frames[1:], self.other_paths.values(), strict=True):
+            needed = main - set(self.ignore) if self.features is None else main & {self.target, *self.features}
+            missing = sorted((needed | main & roles) - set(frame.columns))
+            if missing:
+                raise DataError(
+                    f"'{path}' lacks the columns {', '.join(missing)}", where="data", expected=f"those of {self.path}"
+                )
 
-    def row_numbers(self, rows: np.ndarray) -> np.ndarray:
-        """Row numbers in the file that a pool row came from, counted from 0."""
-        starts = np.cumsum([0, *self._sizes])
-        return np.asarray(rows - starts[np.searchsorted(starts, rows, side="right") - 1])
+    def column(self, role: Role, name: str) -> Column:
+        """A column of the table that says something of its rows."""
+        names = [str(column) for column in self._frame.columns]
+        if name == self.target or name not in names:
+            others = [column for column in names if column != self.target]
+            what = f"data.{role} names the target '{name}'" if name == self.target else f"there is no column '{name}'"
+            raise DataError(what, where=f"data.{role}", expected=one_of(others), hint=did_you_mean(name, others))
+        return self._frame.iloc[:, names.index(name)]
+
+    def _ignored(self) -> tuple[str, ...]:
+        """Columns that are no features: those left out, and those with a role unless features name them."""
+        features = self.features or ()
+        if self.roles["weight"] in features:
+            what = f"data.features names the weight '{self.roles['weight']}'"
+            raise DataError(what, where="data.features", expected="feature columns only")
+        roles = {name for name in self.roles.values() if name and name not in features}
+        return (*self.ignore, *sorted(roles - set(self.ignore)))
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Fits the encoder on the training rows and encodes all."""
         kind = self._strata.kind
         encoder = TableEncoder.fit(
-            self._frame.iloc[train_rows], self.target, self.features, self.ignore, target_kind=kind
+            self._frame.iloc[train_rows], self.target, self.features, self._ignored(), target_kind=kind
         )
         self.reader = TableReader(encoder)
         encoded = encoder.transform(self._frame)
@@ -169,9 +191,11 @@ class TableData(DataModule):
             parts.append(f"{self.missing:,} missing")
         if self.duplicates:
             parts.append(f"{self.duplicates:,} duplicate row" + "s" * (self.duplicates > 1))
-        if encoder.ignored:
-            named = [f"{column} ({why})" for column, why in list(encoder.ignored.items())[:4]]
-            more = len(encoder.ignored) - len(named)
+        parts += role_words(self.roles)
+        ignored = [f"{name} ({why})" for name, why in encoder.ignored.items() if name not in self.roles.values()]
+        if ignored:
+            named = ignored[:4]
+            more = len(ignored) - len(named)
             parts.append("ignored " + ", ".join(named) + (f" and {more} more" if more else ""))
         if self.unseen:
             parts.append(f"{sum(self.unseen.values()):,} cells of unseen categories")

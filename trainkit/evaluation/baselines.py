@@ -30,6 +30,7 @@ def fit_baseline(
     seed: int = 0,
     max_rows: int = 20_000,
     max_seconds: float = 5.0,
+    train_weight: np.ndarray | None = None,
 ) -> tuple[str, Predictions]:
     """Fit logistic or ridge regression on scaled inputs, or the majority or mean where that cannot be.
 
@@ -48,6 +49,7 @@ def fit_baseline(
         max_rows: Most training rows used; a subsample spreads evenly over classes, or over the values of the target.
         max_seconds: Time that logistic regression's iterations are planned for, seconds of one ordinary core; a ridge
             takes 3 s at most.
+        train_weight: Weight ≥ 0 of each training row [N] in the fit; None for equal weights.
 
     Returns:
         ``logistic``, ``linear``, ``majority`` or ``mean``, and its predictions of the test rows. The last two serve
@@ -63,10 +65,11 @@ def fit_baseline(
     if len(targets) == 0 or (target_kind == "class" and len(np.unique(targets)) < 2):
         return simple_baseline(train_y, test_rows, test_y, class_names, target_kind)
     inputs = _finite("training inputs", train_x[chosen])
+    weight = None if train_weight is None else train_weight[chosen]
     if target_kind == "class":
-        probabilities = _predict(_fit_logistic(inputs, targets, max_seconds), test_x, len(class_names))
+        probabilities = _predict(_fit_logistic(inputs, targets, max_seconds, weight), test_x, len(class_names))
         return "logistic", Predictions(test_rows, test_y, probabilities=probabilities, class_names=tuple(class_names))
-    return "linear", Predictions(test_rows, test_y, values=_predict(_fit_linear(inputs, targets), test_x, 0))
+    return "linear", Predictions(test_rows, test_y, values=_predict(_fit_linear(inputs, targets, weight), test_x, 0))
 
 
 def simple_baseline(
@@ -100,7 +103,7 @@ def simple_baseline(
     return "majority", Predictions(test_rows, test_y, probabilities=probabilities, class_names=tuple(class_names))
 
 
-def _fit_logistic(inputs: Floats, labels: np.ndarray, max_seconds: float) -> Any:
+def _fit_logistic(inputs: Floats, labels: np.ndarray, max_seconds: float, weight: np.ndarray | None) -> Any:
     # scikit-learn takes half a second to import, which runs without a baseline need not wait for.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -113,17 +116,18 @@ def _fit_logistic(inputs: Floats, labels: np.ndarray, max_seconds: float) -> Any
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         # The limit of iterations is ours, and reaching it is part of the plan.
         warnings.filterwarnings("ignore", message="lbfgs failed to converge", category=ConvergenceWarning)
-        return model.fit(inputs, labels)
+        return model.fit(inputs, labels, logisticregression__sample_weight=weight)
 
 
-def _fit_linear(inputs: Floats, targets: np.ndarray) -> Any:
+def _fit_linear(inputs: Floats, targets: np.ndarray, weight: np.ndarray | None) -> Any:
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        return make_pipeline(StandardScaler(), Ridge()).fit(inputs, np.asarray(targets, dtype=np.float64))
+        model = make_pipeline(StandardScaler(), Ridge())
+        return model.fit(inputs, np.asarray(targets, dtype=np.float64), ridge__sample_weight=weight)
 
 
 def _affordable_iterations(num_rows: int, num_features: int, num_classes: int, max_seconds: float) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainkit.types import DataSpec
 
 SMALLEST_IMAGE = 6
+_NAMES = {"table": "table", "vector": "vectors", "image": "tiny images"}
 
 
 def auto(spec: DataSpec) -> tuple[str, str]:
@@ -20,4 +21,4 @@ def auto(spec: DataSpec) -> tuple[str, str]:
         return "cnn", "images"
     if spec.input_kind == "signal":
         return "cnn1d", "signals"
-    return "mlp", {"table": "table", "vector": "vectors", "image": "tiny images"}.get(spec.input_kind, "flat inputs")
+    return "mlp", _NAMES.get(spec.input_kind, "flat inputs")

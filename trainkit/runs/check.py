@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
     Raises:
         ConfigError: Nobody logs a value of that name.
     """
-    trainer, names = parts.config.trainer, parts.task.metric_names()
+    trainer, names = parts.config.trainer, logged_names(parts)
     name = trainer.monitor or f"val/{parts.task.monitor}"
     if not len(parts.data.splits.val):
         if trainer.monitor is None:
@@ -59,6 +60,13 @@ def monitored(parts: Parts) -> tuple[str | None, str]:
             f"nobody logs '{name}'", where="trainer.monitor", expected=one_of(names), hint=did_you_mean(name, names)
         )
     return name, str(trainer.mode) if trainer.mode else parts.task.mode_of(name)
+
+
+def logged_names(parts: Parts) -> list[str]:
+    """Names of what the task logs, on every validation set."""
+    names = parts.task.metric_names()
+    of_val = [name.removeprefix("val/") for name in names if name.startswith("val/")]
+    return names + [f"val/{extra}/{name}" for extra in parts.data.extra_val for name in of_val]
 
 
 def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callback]) -> None:
@@ -96,8 +104,14 @@ def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callba
 
 
 def check_batches(parts: Parts) -> None:
-    """Raises DataError where BatchNorm would get a single sample, or a process no row of the validation."""
+    """Raises for rows whose weights the loss does not take, BatchNorm over one sample, or a process without a row.
+
+    Raises:
+        ConfigError: Rows have weights, and the task's loss takes none.
+        DataError: BatchNorm would get a single sample, or a process no row of the validation.
+    """
     data, trainer = parts.data, parts.config.trainer
+    _check_weighing(parts)
     last = len(data.splits.train) % data.batch_size
     smallest = (last if last and not data.drop_last else data.batch_size) // (trainer.devices * trainer.accumulate)
     if not data.steps_per_epoch():
@@ -105,9 +119,10 @@ def check_batches(parts: Parts) -> None:
             f"{len(data.splits.train)} training samples make no whole batch of {data.batch_size}",
             where="data.batch_size",
         )
-    if 0 < len(data.splits.val) < trainer.devices:
-        what = f"a validation part of {len(data.splits.val)} cannot be shared by {trainer.devices} processes"
-        raise DataError(what, where="trainer.devices")
+    for rows in (data.splits.val, *data.splits.extra.values()):
+        if 0 < len(rows) < trainer.devices:
+            what = f"a validation part of {len(rows)} cannot be shared by {trainer.devices} processes"
+            raise DataError(what, where="trainer.devices")
     batch_norm = nn.modules.batchnorm._BatchNorm
     if smallest <= 1 and any(isinstance(m, batch_norm) for m in parts.network.modules() if parts.network):  # type: ignore[union-attr]
         raise DataError(
@@ -116,6 +131,18 @@ def check_batches(parts: Parts) -> None:
             expected="larger micro-batches",
             hint="data.drop_last=true, or another data.batch_size",
         )
+
+
+def _check_weighing(parts: Parts) -> None:
+    """Raises ConfigError where rows have weights that the task's loss does not take."""
+    if not parts.data.is_weighted:
+        return
+    try:
+        inspect.signature(parts.task.loss).bind(None, None, None)
+    except TypeError as error:
+        what = f"the loss of {type(parts.task).__name__} takes no weight"
+        expected, hint = "loss(outputs, target, weight=None)", "data.weight=null to count every row once"
+        raise ConfigError(what, where="task", expected=expected, hint=hint) from error
 
 
 def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
@@ -128,7 +155,8 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         network = copy.deepcopy(parts.network).to(device).train()
         rows = parts.data.rows("train")[: min(parts.data.batch_size, 256)]
-        inputs, target = parts.data.source.fetch(rows, 0)
+        weight: list[Tensor]
+        inputs, target, *weight = parts.data.source.fetch(rows, 0)
         inputs, target = map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
         task = copy.deepcopy(parts.task).to(device)
         prepared = network.inputs(inputs)
@@ -141,10 +169,10 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
         if not isinstance(outputs, Tensor):
             raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
         task.check(outputs, target)
-        loss_sum, weight = task.loss(outputs, target)
+        loss_sum, total = task.loss(outputs, target, *(tensor.to(device) for tensor in weight))
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
-        loss = float(loss_sum.detach() / weight)
+        loss = float(loss_sum.detach() / (total or 1.0))
     if loss != loss:
         raise ConfigError("the first loss is nan", where="model")
     return DryBatch(loss, parts.task.chance())

@@ -117,8 +117,7 @@ def _fit(estimator: Any, parts: Parts, rows: Tensor) -> None:
 
 def _weights(parts: Parts) -> Tensor | None:
     """Row weights of the pool, float [N]; None where the data has none."""
-    weights: Tensor | None = getattr(parts.data.source, "weights", None)
-    return weights
+    return parts.data.source.weight
 
 
 def _fitted_for_trial(parts: Parts) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
@@ -18,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainkit.config.copying import is_plain, plain_entries
 from trainkit.config.targets import resolve_target
-from trainkit.data import DataModule, DatasetData, LoaderData
+from trainkit.data import ArrayFiles, DataModule, DatasetData, GivenArrays, LoaderData
+from trainkit.data.splits import EXTRA
 from trainkit.errors import ConfigError, DataError
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.provenance import source_of
@@ -220,26 +222,72 @@ def _expect_built(built: Any, kind: type, section: str) -> None:
 def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule | None:
     if "train" not in datasets:
         raise DataError("there is no training data", where="train", expected="a map-style Dataset")
+    datasets = _separated(datasets)
+    if is_pair(datasets["train"]):
+        return _put_arrays(config, datasets)
     for name, given in datasets.items():
         if isinstance(given, DataLoader):
             hint = f"give {name}=loader.dataset and batch_size={given.batch_size}"
             raise DataError(f"{name} is a DataLoader", where=name, expected="a map-style Dataset", hint=hint)
-        if not (callable(given) or hasattr(given, "__getitem__")):
-            raise DataError(f"{name} is a {type(given).__name__}", where=name, expected="a map-style Dataset")
+        if not (callable(given) or hasattr(given, "__getitem__")) or isinstance(given, tuple):
+            expected = "a map-style Dataset" + ", or two arrays" * isinstance(given, tuple)
+            raise DataError(f"{name} is a {type(given).__name__}", where=name, expected=expected)
     if resolve_target(str(config.data.get("_target_")), "data._target_") is not DatasetData:
         what = f"train is given, but the config has data {config.data.get('_target_')}"
         raise ConfigError(what, where="data", hint="compose it with data=dataset")
     nodes = {name: as_node(given) for name, given in datasets.items()}
     if all(nodes.values()):
-        for name, node in nodes.items():
+        for name, node in _by_argument(nodes).items():
             config.data[name] = node
         return None
-    settings: Any = OmegaConf.to_container(config.data, resolve=False)
-    for name in ("_target_", "train", "val", "test"):
-        settings.pop(name, None)
+    settings = _settings(config, "train", "val", "test")
     made: dict[str, Any] = {
         name: _called(given, name) if isinstance(given, functools.partial) or inspect.isclass(given) else given
         for name, given in datasets.items()
     }
     config.data = record(made["train"]) | settings
-    return DatasetData(**made, **settings)
+    return DatasetData(**_by_argument(made), **settings)
+
+
+def is_pair(given: Any) -> bool:
+    """Whether something is inputs and targets as two arrays or tensors."""
+    is_two = isinstance(given, (tuple, list)) and len(given) == 2
+    return is_two and all(isinstance(values, (np.ndarray, torch.Tensor)) for values in given)
+
+
+def _put_arrays(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule:
+    for name, given in datasets.items():
+        if not is_pair(given):
+            raise DataError(f"{name} is a {type(given).__name__}", where=name, expected="two arrays, as train is")
+    if resolve_target(str(config.data.get("_target_")), "data._target_") is not ArrayFiles:
+        what = f"train is given as arrays, but the config has data {config.data.get('_target_')}"
+        raise ConfigError(what, where="data", hint="compose it with data=arrays")
+    settings = _settings(config, "path", "inputs", "target", "val_path", "test_path")
+    data = GivenArrays(**_by_argument(datasets), **settings)
+    config.data = record(data) | settings
+    return data
+
+
+def _settings(config: DictConfig, *given: str) -> dict[str, Any]:
+    """Arguments of the data beside what the script gave."""
+    settings: Any = OmegaConf.to_container(config.data, resolve=False)
+    return {name: value for name, value in settings.items() if name not in ("_target_", "extra_val", *given)}
+
+
+def _separated(datasets: Mapping[str, Any]) -> dict[str, Any]:
+    """Each part by its name; of several validation sets the first is ``val``, the others ``val/<name>``."""
+    sets = datasets.get("val")
+    if not isinstance(sets, Mapping):
+        return dict(datasets)
+    if not sets:
+        raise DataError("val names no validation set", where="val", expected="a name and a set at least")
+    first, *others = sets.items()
+    extra = {f"{EXTRA}{name}": given for name, given in others}
+    return {name: first[1] if name == "val" else given for name, given in datasets.items()} | extra
+
+
+def _by_argument(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts by the argument that takes them; those beyond three are ``extra_val``."""
+    extra = {name.removeprefix(EXTRA): part for name, part in parts.items() if name.startswith(EXTRA)}
+    plain = {name: part for name, part in parts.items() if not name.startswith(EXTRA)}
+    return plain | ({"extra_val": extra} if extra else {})

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from trainkit.config.targets import judge_config
 from trainkit.data import DataModule, Splits
+from trainkit.data.array_reading import as_array
 from trainkit.data.preprocessing import build_inputs
-from trainkit.data.readers import TableReader
+from trainkit.data.readers import ArrayReader, TableReader
 from trainkit.data.sources import DatasetSource
 from trainkit.errors import DataError, RunError
 from trainkit.models import Network
@@ -143,6 +144,11 @@ class Run:
         self._refuse_own_module()
         if isinstance(source, (str, Path)):
             return self.saved.reader.read(Path(source))
+        reader = self.saved.reader
+        if isinstance(source, (np.ndarray, Tensor)) and isinstance(reader, ArrayReader):
+            array = as_array(source, "the source")
+            if reader.shape == array.shape[1:]:
+                return reader.arranged(array, "the array"), {}
         if isinstance(source, np.ndarray):
             source = torch.from_numpy(source)
         if isinstance(source, Tensor):

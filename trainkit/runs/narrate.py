@@ -38,10 +38,9 @@ class Narrator:
 
 def split_line(parts: RunParts) -> str:
     """Sizes of the parts and how they were drawn."""
-    splits, data = parts.data.splits, parts.data
-    sizes = " · ".join(f"{name} {len(getattr(splits, name)):,}" for name in ("train", "val", "test"))
-    how = "stratified, " if data.stratify and data.spec.target_kind == "class" else ""
-    return f"{sizes} · {how}split seed {data.split_seed}"
+    data = parts.data
+    sizes = " · ".join(f"{name} {len(rows):,}" for name, rows in data.splits.parts().items())
+    return f"{sizes} · {data.describe_splits()}"
 
 
 def task_line(parts: Parts) -> str:
@@ -121,6 +120,15 @@ def metrics_text(metrics: Mapping[str, Estimate]) -> str:
     shown = [f"{name.replace('_', ' ')} {estimate}" for name, estimate in list(metrics.items())[:METRICS_SHOWN]]
     rows = next(iter(metrics.values())).n
     return " · ".join([*shown, *([f"n {rows:,}"] if rows else [])])
+
+
+def extra_text(metrics: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """The first metric of each further validation set with its interval."""
+    texts = []
+    for name, values in metrics.items():
+        metric, estimate = next(iter(values.items()))
+        texts.append(f"{name} {metric.replace('_', ' ')} {estimate} n {estimate.n:,}")
+    return " · ".join(texts)
 
 
 def baseline_text(result: Result) -> str:

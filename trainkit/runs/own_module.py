@@ -55,6 +55,10 @@ def build_module_parts(config: DictConfig, live: LiveObjects, splits: Splits | N
     data = live.data or build_data(config)
     data.given_splits = None if isinstance(data, LoaderData) else splits
     data.setup()
+    for key, is_given in (("weight", data.roles["weight"] is not None), ("extra_val", bool(data.extra_val))):
+        if is_given:
+            what = f"data.{key} has no effect on a LightningModule of your own"
+            raise ConfigError(what, where=f"data.{key}", hint=f"leave out data.{key}")
     fill(config, data, ("module",))
     seed_everything(config.seed)
     module = live.module or build(config.module, "module", L.LightningModule)
@@ -90,7 +94,7 @@ def evaluation_loaders(parts: ModuleParts, part: str) -> Any:
     data = parts.data
     if isinstance(data, LoaderData):
         return data.loaders[part]
-    rows = data.rows(part)  # type: ignore[arg-type]
+    rows = data.rows(part)
     if not len(rows):
         return None
     return PlainEvaluation(_preprocessing(parts), data.source, rows, batch_size=data.eval_batch_size)

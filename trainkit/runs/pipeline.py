@@ -35,10 +35,10 @@ from trainkit.runs.own_trial import plan as plan_of_module
 from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
-from trainkit.runs.result import Result
+from trainkit.runs.result import Result, extra_validation
 from trainkit.runs.resume import Parent, open_parent
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.score import PART_NAMES, baseline, estimate_json, save_predictions, score_parts
+from trainkit.runs.score import baseline, estimate_json, save_predictions, score_parts, scored_parts
 from trainkit.runs.train import TrainOutcome, build_callbacks, train
 from trainkit.runs.warm_start import take_weights
 from trainkit.training import all_saved, usable_checkpoint
@@ -271,14 +271,12 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     parts, data = run.parts, run.parts.data
     threads = torch.get_num_threads()
     predictor = _predictor(run, parts, directory)
-    made = {
-        PART_NAMES[part]: predictor.predict_part(data, part)
-        for part in ("val", "test")
-        if len(getattr(data.splits, part))
-    }
+    made = {name: predictor.predict_part(data, part) for name, part in scored_parts(data).items()}
     save_predictions(directory, made)
     metrics = score_parts(made, parts.config.evaluation)
     result = _record(run, directory, outcome, "completed", metrics)
+    if result.extra_validation:
+        run.narrator.say("val", narrate.extra_text(result.extra_validation))
     run.narrator.say("test", narrate.metrics_text(result.test))
     if parts.config.evaluation.baseline and "test" in made:
         name, bar, difference = baseline(parts, made["test"])
@@ -327,6 +325,7 @@ def _record(
         run_dir=directory.path,
         test=metrics.get("test", {}),
         validation=metrics.get("validation", {}),
+        extra_validation=extra_validation(metrics),
         objective_name=name,
         objective_mode=mode if name else None,
         objective=value,

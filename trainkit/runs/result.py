@@ -11,6 +11,18 @@ from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json, write_json
 from trainkit.runs.score import estimate_from_json, estimate_json
 from trainkit.types import Estimate
 
+EXTRA_VALIDATION = "validation/"
+"""What stands before the name of a further validation set in files."""
+
+
+def extra_validation(metrics: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Mapping[str, Estimate]]:
+    """Metrics of the further validation sets by their names, of metrics by part."""
+    return {
+        part.removeprefix(EXTRA_VALIDATION): values
+        for part, values in metrics.items()
+        if part.startswith(EXTRA_VALIDATION)
+    }
+
 
 @dataclass(frozen=True)
 class Result:
@@ -21,6 +33,7 @@ class Result:
         run_dir: The run's directory; None where it failed before one was made.
         test: Metrics of the test part with intervals, by name.
         validation: Metrics of the validation part with intervals, by name.
+        extra_validation: Metrics of each further validation set, by its name.
         objective_name: Name of the value that chose the best epoch, which a search looks at.
         objective_mode: ``max`` or ``min``.
         objective: That value; None where there was no validation part.
@@ -39,6 +52,7 @@ class Result:
     baseline: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    extra_validation: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int | None:
@@ -52,7 +66,8 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Contents of ``result.json``."""
-        parts = {"test": self.test, "validation": self.validation}
+        extra = {f"{EXTRA_VALIDATION}{name}": values for name, values in self.extra_validation.items()}
+        parts = {"test": self.test, "validation": self.validation, **extra}
         metrics = {
             part: {name: estimate_json(value) for name, value in values.items()}
             for part, values in parts.items()
@@ -78,16 +93,17 @@ class Result:
         """
         values = read_json(run.result)
         metrics = {
-            part: {name: estimate_from_json(estimate) for name, estimate in values["metrics"].get(part, {}).items()}
-            for part in ("test", "validation")
+            part: {name: estimate_from_json(estimate) for name, estimate in estimates.items()}
+            for part, estimates in values["metrics"].items()
         }
         objective = values["objective"]
         known = {"format_version", "status", "metrics", "objective", "baseline", "error"}
         return cls(
             status=values["status"],
             run_dir=run.path,
-            test=metrics["test"],
-            validation=metrics["validation"],
+            test=metrics.get("test", {}),
+            validation=metrics.get("validation", {}),
+            extra_validation=extra_validation(metrics),
             objective_name=objective["name"],
             objective_mode=objective["mode"],
             objective=objective["value"],

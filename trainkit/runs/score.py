@@ -10,6 +10,7 @@ import pandas as pd
 
 from trainkit.data import DataModule
 from trainkit.data.module import Part
+from trainkit.data.splits import EXTRA
 from trainkit.evaluation import Comparison, compare, fit_baseline, metrics_for, score, simple_baseline
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.parts import Parts
@@ -17,6 +18,13 @@ from trainkit.types import Estimate, Predictions
 
 PART_NAMES: dict[Part, str] = {"val": "validation", "test": "test"}
 """Parts in files and printed lines."""
+
+
+def scored_parts(data: DataModule) -> dict[str, Part]:
+    """The parts that are scored, by their names in files: ``validation``, ``test``, and each ``validation/<name>``."""
+    parts = data.splits.parts()
+    named = {name: part for part, name in PART_NAMES.items() if len(parts[part])}
+    return named | {f"{PART_NAMES['val']}/{name}": f"{EXTRA}{name}" for name in data.extra_val}
 
 
 def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
@@ -76,6 +84,7 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
         name, bar = simple_baseline(data.targets("train"), test.rows, test.target, names, kind)
     else:
         train, rows = data.rows("train").numpy(), data.rows("test").numpy()
+        weight = data.source.weight
         name, bar = fit_baseline(
             matrix[train],
             data.targets("train"),
@@ -85,6 +94,7 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
             names,
             kind,
             seed=parts.config.seed,
+            train_weight=None if weight is None else weight.numpy()[train],
         )
     headline = next(iter(metrics_for(test)))
     difference = compare(test, bar, headline, resamples=settings.resamples, confidence=settings.confidence)

@@ -26,7 +26,7 @@ from trainkit.config.copying import copied
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build, seed_everything
-from trainkit.runs.check import monitored
+from trainkit.runs.check import logged_names, monitored
 from trainkit.runs.devices import Devices
 from trainkit.runs.hooks import check_callbacks, place_checkpoints
 from trainkit.runs.hparams import log_settings
@@ -85,7 +85,7 @@ def build_callbacks(parts: Parts, run: RunDirectory | None = None) -> list[L.Cal
     Raises:
         ConfigError: One cannot be built, watches a value nobody logs, or cannot work here.
     """
-    names = [*parts.task.metric_names(), "lr", "grad_norm", "train/samples_per_second"]
+    names = [*logged_names(parts), "lr", "grad_norm", "train/samples_per_second"]
     if not len(parts.data.splits.val):
         names = [name for name in names if not name.startswith("val/")]
     return checked_callbacks(parts, *monitored(parts), names, parts.task.mode_of, run)
@@ -181,7 +181,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
         trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
         loader = progress.writer.loader
         assert loader is not None
-        validation = parts.data.evaluation_loader("val", loader.rank, loader.world_size)
+        validation = parts.data.val_loaders(loader.rank, loader.world_size)
         seed_everything(parts.config.seed + loader.rank)
         interrupted = 0
         try:
@@ -224,7 +224,7 @@ def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
         clip_norm=trainer.clip_norm,
         clip_value=trainer.clip_value,
     )
-    module.total_steps = schedule.total_steps
+    module.total_steps, module.extra_val = schedule.total_steps, parts.data.extra_val
     return module
 
 

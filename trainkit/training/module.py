@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainkit.data.evaluation_loader import EvaluationBatch
-from trainkit.data.loader import Execution, Step
-from trainkit.data.sources import map_inputs
+from trainkit.data.loader import Execution, Step, single_step
+from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
-from trainkit.tasks import MeanLoss, Task
+from trainkit.tasks import Task
+from trainkit.training.meter import PartMeter
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
 from trainkit.types import Batch, Inputs, StepOutput
@@ -70,7 +72,7 @@ class TrainModule(L.LightningModule):
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
         self.total_steps: int | None = None
         self.window = LogWindow(task)
-        self.val_loss, self.val_metrics = MeanLoss(), task.metrics()
+        self.meters, self.extra_val = nn.ModuleList([PartMeter(task)]), tuple[str, ...]()
         self._grad_norm: Tensor | None = None
         self._norm_wanted, self._lr = False, 0.0
         self._random_state: dict[str, Any] | None = None
@@ -84,14 +86,16 @@ class TrainModule(L.LightningModule):
         """Loss of one (micro-)batch; the one method most subclasses override.
 
         Args:
-            batch: ``(inputs, target)``, or whatever the user's own DataLoader yields.
+            batch: ``(inputs, target)``, ``(inputs, target, weight)`` where the rows have weights, or whatever the
+                user's own DataLoader yields.
 
         Returns:
             Loss summed over samples, the weight to divide it by, and outputs and targets for the metrics.
         """
-        inputs, target = batch
+        weight: list[Tensor]
+        inputs, target, *weight = batch
         outputs = self(inputs)
-        return StepOutput(*self.task.loss(outputs, target), outputs, target)
+        return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
@@ -109,7 +113,7 @@ class TrainModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Carries out every optimizer step of an execution, or the one of a plain batch."""
         execution = batch if isinstance(batch, Execution) else None
-        steps = execution.steps if execution else (self._single_step(batch),)
+        steps = execution.steps if execution else (single_step(batch, self.accumulate),)
         done = [self._optimizer_step(execution or batch, step, step is steps[-1]) for step in steps]
         step_now = self.trainer.global_step
         if execution is not None and execution.state.step != step_now:
@@ -121,16 +125,6 @@ class TrainModule(L.LightningModule):
         log_every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if log_every and step_now % log_every == 0:
             self._log_window()
-
-    def _single_step(self, batch: Any) -> Step:
-        if self.accumulate == 1:
-            size = len(batch[1]) if isinstance(batch, (tuple, list)) and len(batch) == 2 else 1
-            return Step(((0, size),), size)
-        if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-            raise ConfigError("only batches of (inputs, target) can be cut into micro-batches", where="accumulate")
-        size = len(batch[1])
-        parts = min(self.accumulate, size)
-        return Step(tuple((size * i // parts, size * (i + 1) // parts) for i in range(parts)), size)
 
     def _optimizer_step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
         optimizer = self.optimizers()
@@ -170,8 +164,7 @@ class TrainModule(L.LightningModule):
     def _cut(self, batch: Any, step: Step) -> list[Any]:
         if len(step.micro_batches) == 1:
             return [batch]
-        inputs, target = batch
-        return [(map_inputs(inputs, lambda t, a=a, b=b: t[a:b]), target[a:b]) for a, b in step.micro_batches]
+        return [slice_batch(batch, start, stop) for start, stop in step.micro_batches]
 
     def _unsynced(self) -> AbstractContextManager[Any]:
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
@@ -221,26 +214,30 @@ class TrainModule(L.LightningModule):
             self.trainer.val_check_batch = batch_idx + 1 if batch.validate else sys.maxsize
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Adds a batch to the validation metrics; padding does not count.
+        """Adds a batch to the metrics of its validation set; padding does not count.
 
         Returns:
             What callbacks get as ``outputs``, on the device: ``predictions``, float64 probabilities [B, K] or values
             [B], and ``target`` [B].
         """
         output = self._evaluated(batch)
-        predictions = self.task.predictions(output.outputs)
-        self.val_loss.update(output.loss_sum, output.weight)
-        self.val_metrics.update(predictions, output.target)
+        predictions = self._meter(dataloader_idx).update(output, self.task)
         return {"predictions": predictions, "target": output.target}
+
+    def _meter(self, dataloader_idx: int) -> PartMeter:
+        while len(self.meters) <= dataloader_idx:
+            self.meters.append(PartMeter(self.task).to(self.device))
+        return cast(PartMeter, self.meters[dataloader_idx])
 
     def _evaluated(self, batch: Any) -> StepOutput:
         if not isinstance(batch, EvaluationBatch):
             return self.loss(batch)
-        real = slice(0, batch.num_real)
         if type(self).loss is not TrainModule.loss:
-            return self.loss((map_inputs(batch.inputs, lambda tensor: tensor[real]), batch.target[real]))
-        outputs, target = self(batch.inputs)[real], batch.target[real]
-        return StepOutput(*self.task.loss(outputs, target), outputs, target)
+            return self.loss(batch.real())
+        weight: list[Tensor]
+        _, target, *weight = batch.real()
+        outputs = self(batch.inputs)[: batch.num_real]
+        return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
 
     def on_validation_start(self) -> None:
         """Gives every process the buffers of the first, as a forward pass in training does."""
@@ -249,23 +246,23 @@ class TrainModule(L.LightningModule):
                 torch.distributed.broadcast(buffer, 0)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the validation loss and metrics, computed over all processes."""
-        self._log_evaluation("val")
+        """Logs loss and metrics, computed over all processes: ``val/…``, and ``val/<name>/…`` of further sets."""
+        given = self.extra_val or tuple(getattr(getattr(self.trainer, "datamodule", None), "extra_val", ()))
+        count = len(self.trainer.num_val_batches)
+        names = (*given, *map(str, range(len(given) + 1, count)))
+        self._log_evaluation(["val", *(f"val/{name}" for name in names)][:count])
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """As ``validation_step``."""
-        return self.validation_step(batch, batch_idx, dataloader_idx)
+        return self.validation_step(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test loss and metrics."""
-        self._log_evaluation("test")
+        self._log_evaluation(["test"])
 
-    def _log_evaluation(self, part: str) -> None:
-        values = {f"{part}/loss": self.val_loss.compute()}
-        values |= {f"{part}/{name}": value for name, value in self.val_metrics.compute().items()}
-        self.val_loss.reset()
-        self.val_metrics.reset()
-        self.log_dict(values, sync_dist=self.trainer.world_size > 1)
+    def _log_evaluation(self, parts: Sequence[str]) -> None:
+        for idx, part in enumerate(parts):
+            self.log_dict(self._meter(idx).close(part), sync_dist=self.trainer.world_size > 1)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Predictions of a batch: float64 probabilities [B, K], or values [B]."""

@@ -146,7 +146,7 @@ def _columns(data: DataModule, rows: np.ndarray) -> list[Column]:
     """Features of some training rows one by one; none for images, of which one pixel says little."""
     if data.spec.input_kind not in ("table", "vector"):
         return []
-    inputs, _ = data.source.fetch(data.rows("train")[torch.from_numpy(rows)], 0)
+    inputs = data.source.fetch(data.rows("train")[torch.from_numpy(rows)], 0)[0]
     names = data.spec.feature_names
     if isinstance(inputs, Tensor):
         if isinstance(data.source, DatasetSource) and not inputs.is_floating_point():

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
-from trainkit.runs.check import monitored
+from trainkit.runs.check import logged_names, monitored
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule, run_schedule
 from trainkit.runs.train import build_callbacks
@@ -187,5 +187,5 @@ def _better(parts: Parts) -> dict[str, str]:
 
 def _logged(parts: Parts) -> list[str]:
     has_val = bool(len(parts.data.splits.val))
-    names = [name for name in parts.task.metric_names() if has_val or not name.startswith("val/")]
+    names = [name for name in logged_names(parts) if has_val or not name.startswith("val/")]
     return [*names, "lr", "grad_norm"]

@@ -144,7 +144,7 @@ def training_batch(parts: Parts, device: torch.device, most: int = LARGEST_BATCH
     trainer, data = parts.config.trainer, parts.data
     size = max(1, min(data.batch_size // (trainer.devices * trainer.accumulate), most))
     rows = data.train_loader(seed=parts.config.seed).order(0)[:size]
-    inputs, target = data.source.fetch(rows, 0)
+    inputs, target = data.source.fetch(rows, 0)[:2]
     return map_inputs(inputs, lambda tensor: tensor.to(device)), target.to(device)
 
 
