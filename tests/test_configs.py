@@ -25,8 +25,8 @@ from trainkit.runs.build import build, build_parts
 from trainkit.runs.check import check_batches, dry_batch
 from trainkit.runs.classical import check_classical
 from trainkit.runs.devices import find_devices
+from trainkit.runs.observers import build_callbacks
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.train import build_callbacks
 from trainkit.tasks import Task
 
 NEEDED = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
 from trainkit.data import LoaderData, Splits
-from trainkit.errors import LaunchError, RunError, TrainkitError, one_of
+from trainkit.errors import RunError, TrainkitError, one_of
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.arguments import FitArguments, gathered, take_job
-from trainkit.runs.launch import IMPORTING_MAIN
+from trainkit.runs.launch import refuse_unguarded
 from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.own_module import has_own_module
@@ -110,7 +109,7 @@ def fit(
     Raises:
         TrainkitError: A mistake of the user's; inside a single Hydra job it is printed and the process exits with 2.
     """
-    _refuse_unguarded()
+    refuse_unguarded()
     given = FitArguments(
         model=model,
         module=module,
@@ -169,16 +168,6 @@ def check_job(cfg: DictConfig) -> CheckResult:
     from trainkit.runs.inspection import inspect_run
 
     return inspect_run(copied(cfg), LiveObjects())
-
-
-def _refuse_unguarded() -> None:
-    script = os.environ.get(IMPORTING_MAIN)
-    if script:
-        raise LaunchError(
-            f"'{Path(script).name}' calls fit as soon as it is imported, and the processes have to import it",
-            where="trainer.devices",
-            hint="put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module",
-        )
 
 
 def _inside_hydra(start: Any) -> Result:

@@ -9,8 +9,8 @@ from torch import nn
 import trainkit as tk
 from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, dry_batch, monitored
+from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import LiveObjects
-from trainkit.runs.train import build_callbacks
 
 CPU = torch.device("cpu")
 

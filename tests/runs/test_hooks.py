@@ -18,8 +18,8 @@ import trainkit as tk
 from trainkit.runs import hooks
 from trainkit.runs.build import build_parts
 from trainkit.runs.hooks import LOOK_AT_BATCHES, REFUSED, check_loggers, looks_at_batches
+from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import LiveObjects
-from trainkit.runs.train import build_callbacks
 from trainkit.training import ConfusionMatrix, Histograms, SamplePredictions
 
 

@@ -95,7 +95,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_from_the_same_weights_a
     command = ("fit", f"init_from={digits.path}", "model=mlp", "trainer.max_steps=20", "seed=1", *FAST)
     assert cli(*command, "run.dir=whole").code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("trainkit.runs.pipeline.train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("trainkit.runs.completion.train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         assert cli(*command, "run.dir=new").code == 130
     shutil.rmtree(digits.path)
     code, out, _ = cli("fit", "run.dir=new")

@@ -67,6 +67,17 @@ def train_in_processes(parts: Parts, run: RunDirectory, devices: Devices) -> Tra
     raise LaunchError(f"a process died ({died})", where="trainer.devices", hint=f"trainkit fit run.dir={run.path}")
 
 
+def refuse_unguarded() -> None:
+    """Raises LaunchError where a process imports a script that calls ``fit`` as soon as it is imported."""
+    script = os.environ.get(IMPORTING_MAIN)
+    if script:
+        raise LaunchError(
+            f"'{Path(script).name}' calls fit as soon as it is imported, and the processes have to import it",
+            where="trainer.devices",
+            hint="put the call under  if __name__ == '__main__':  or give functools.partial(Class, …) of a module",
+        )
+
+
 def _saved_step(run: RunDirectory) -> int:
     saved = all_saved(run)
     return int(saved[0]["step"]) if saved else 0

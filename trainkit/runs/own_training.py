@@ -19,6 +19,7 @@ from trainkit.runs.build import seed_everything
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.hparams import log_settings
 from trainkit.runs.load import load_run
+from trainkit.runs.observers import build_loggers, checked_callbacks
 from trainkit.runs.own_module import (
     UNRECORDED,
     build_data,
@@ -32,7 +33,7 @@ from trainkit.runs.own_module import (
 from trainkit.runs.own_module import trainer_options as common_options
 from trainkit.runs.own_trial import Look, mode_of
 from trainkit.runs.parts import ModuleParts
-from trainkit.runs.train import TrainOutcome, build_loggers, checked_callbacks, peak_memory, quiet_lightning
+from trainkit.runs.train import TrainOutcome, peak_memory, quiet_lightning
 from trainkit.runs.weights import save_state, stored_fingerprint
 from trainkit.training import (
     AtomicCheckpointIO,

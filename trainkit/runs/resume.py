@@ -21,9 +21,10 @@ from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
 from trainkit.runs.directory import disagreements, key_of
 from trainkit.runs.load import load_config
+from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.train import build_callbacks, train_module
+from trainkit.runs.train import train_module
 from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
 
 LENGTHS = ("trainer.max_epochs", "trainer.max_steps")

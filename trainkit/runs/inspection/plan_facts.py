@@ -14,9 +14,9 @@ from torch import nn
 
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.runs.check import logged_names, monitored
+from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule, run_schedule
-from trainkit.runs.train import build_callbacks
 
 PREVIEW_SECONDS = 1.0
 """For stepping the schedule through the run; some 100,000 steps."""
