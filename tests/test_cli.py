@@ -15,7 +15,7 @@ from trainkit.cli import COMMANDS, load
 from trainkit.config.shipped import groups
 from trainkit.errors import RunError
 
-KNOWN = "one of fit, check, evaluate, predict"
+KNOWN = "one of fit, check, evaluate, predict, list, new"
 Cli = Callable[..., Any]
 MODELS = ", ".join(groups()["model"])
 MEASURED = """

@@ -143,9 +143,8 @@ def _put_data(config: DictConfig, data: Any, for_module: bool) -> DataModule:
         config.data = record(data)
         return LoaderData.of(data)
     _expect(data, DataModule, "data", "a trainkit.DataModule")
-    config.data = record(data)
-    if not isinstance(data, LoaderData):
-        config.data |= {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    sizes = {"batch_size": data.given_batch_size, "eval_batch_size": data.eval_batch_size}
+    config.data = record(data) | ({} if isinstance(data, LoaderData) else sizes)
     live: DataModule = data
     return live
 

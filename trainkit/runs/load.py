@@ -199,7 +199,7 @@ def load_run(
     config = load_config(directory)
     given = {"model": model, "module": module, "data": data, "task": task}
     judged = {name: node for name, node in config.items() if given.get(str(name)) is None}
-    judge_config({name: judged[name] for name in given if judged.get(name) is not None}, trust)
+    judge_config({name: judged[name] for name in ("data", "model", "module", "task") if judged.get(name)}, trust)
     saved = load_weights(directory)
     if config.get("module") is not None:
         own = module if module is not None else _built(config, "module", L.LightningModule)
