@@ -129,7 +129,7 @@ CALLBACK = "fit +callbacks.watch._target_="
 CASES: list[Case] = [
     # commands, groups, keys, values
     ("fitt", "unknown command 'fitt'\n"
-             "  expected one of fit, check, evaluate, predict\n"
+             "  expected one of fit, check, evaluate, predict, list, new\n"
              "  hint     did you mean 'fit'?\n"),
     ("fit modle=mlp", "unknown key 'modle'\n  where    modle=mlp\n  hint     did you mean 'model'?\n"),
     ("fit model=mpl", "group 'model' has no 'mpl'\n  where    model=mpl\n"
@@ -249,7 +249,7 @@ CASES: list[Case] = [
      "  where    callbacks.early_stopping.monitor\n  hint     callbacks.early_stopping.monitor=…\n"),
     (f"{CALLBACK}lightning.pytorch.callbacks.StochasticWeightAveraging +callbacks.watch.swa_lrs=0.1",
      "StochasticWeightAveraging cannot work here: its pass for BatchNorm would train the model\n"
-     "  where    callbacks\n"),
+     "  where    callbacks\n  hint     lightning.pytorch.callbacks.EMAWeightAveraging\n"),
     # models that do not fit
     (f"{NET} +model.outputs=7",
      "the model gives outputs of shape [batch, 7]\n  where    model\n  expected [batch, 10], a logit for each class\n"),

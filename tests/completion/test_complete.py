@@ -48,10 +48,10 @@ def asked(*words: str) -> list[str]:
         (["--completion", ""], list(SHELLS)),
         (["--completion", "z"], ["zsh"]),
         (["nothing", ""], []),
-        (["fit", "mod"], ["model.", "model="]),
-        (["fit", "model=c"], ["model=cnn", "model=custom"]),
+        (["fit", "mod"], ["model.", "model=", "module="]),
+        (["fit", "model=c"], ["model=cnn", "model=cnn1d", "model=custom"]),
         (["fit", "model="], [f"model={name}" for name in groups()["model"]]),
-        (["fit", "-m", "model=mlp,c"], ["model=mlp,cnn", "model=mlp,custom"]),
+        (["fit", "-m", "model=mlp,c"], ["model=mlp,cnn", "model=mlp,cnn1d", "model=mlp,custom"]),
         (["fit", "model=mlp,mlp,m"], []),
         (["fit", "+experiment=dia"], ["+experiment=diabetes"]),
         (["fit", "~call"], ["~callbacks="]),
@@ -79,7 +79,7 @@ def asked(*words: str) -> list[str]:
         (["list", "runs", "--limit", ""], []),
         (["list", "runs", "--json", "--sort", "ti"], ["time"]),
         (["list", "runs", "--filter", "stat"], ["status="]),
-        (["list", "runs", "--filter", "status=failed", "model=c"], ["model=cnn", "model=custom"]),
+        (["list", "runs", "--filter", "status=failed", "model=c"], ["model=cnn", "model=cnn1d", "model=custom"]),
         (["list", "runs", "--filter", "optimizer.l"], ["optimizer.lr="]),
     ],
 )
@@ -156,7 +156,7 @@ def test_metrics_of_the_runs_are_completed(make_run: MakeRun) -> None:
 
 
 def test_the_command_prints_one_word_a_line(cli: Cli) -> None:
-    assert cli("--complete", "fit", "model=c") == (0, "model=cnn\nmodel=custom\n", "")
+    assert cli("--complete", "fit", "model=c") == (0, "model=cnn\nmodel=cnn1d\nmodel=custom\n", "")
     assert cli("--complete", "nothing", "") == (0, "", "")
 
 

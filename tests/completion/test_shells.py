@@ -64,10 +64,10 @@ def press_tab(tmp_path: Path) -> Callable[..., list[str]]:
         ("trainkit ", [f"{name} " for name in COMMANDS]),
         ("trainkit fi", ["fit "]),
         ("trainkit fit trainer.max_ep", ["trainer.max_epochs="]),
-        ("trainkit fit model=c", ["cnn ", "custom "]),
-        ("trainkit fit   seed=1  model=mlp,c", ["mlp,cnn ", "mlp,custom "]),
+        ("trainkit fit model=c", ["cnn ", "cnn1d ", "custom "]),
+        ("trainkit fit   seed=1  model=mlp,c", ["mlp,cnn ", "mlp,cnn1d ", "mlp,custom "]),
         ("trainkit fit model=cnn model.wi", ["model.width="]),
-        ("trainkit fit 'model=cn", ["model=cnn"]),
+        ("trainkit fit 'model=cn", ["model=cnn", "model=cnn1d"]),
         ("trainkit fit model=nothing", []),
     ],
 )

@@ -265,7 +265,7 @@ def built(*overrides: str) -> Parts:
 
 def weighted(parts: Parts, weights: torch.Tensor) -> Parts:
     assert isinstance(parts.data.source, TensorSource)
-    parts.data.source.weights = weights  # type: ignore[attr-defined, unused-ignore]
+    parts.data.source.weight = weights  # type: ignore[attr-defined, unused-ignore]
     return parts
 
 

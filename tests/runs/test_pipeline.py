@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from trainkit.rundir import RunDirectory, read_json
-from trainkit.runs import pipeline
+from trainkit.runs import completion
 
 Cli = Callable[..., Any]
 Same = Callable[[RunDirectory, RunDirectory], None]
@@ -83,7 +83,7 @@ def test_a_run_stopped_while_it_is_scored_is_scored_again(
 
     run = RunDirectory(tmp_path / "stopped")
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, stage, stop)
+        patch.setattr(completion, stage, stop)
         assert cli("fit", f"run.dir={run.path}", *WHOLE).code == 130
     assert run.status() is None
     assert cli("fit", f"run.dir={run.path}").code == 0

@@ -52,7 +52,7 @@ def test_the_metadata_says_what_a_model_knows(digits: RunDirectory) -> None:
     assert metadata["trainkit"] == tk.__version__ and metadata["format_version"] == "1"
     assert json.loads(metadata["spec"])["class_names"] == list("0123456789")
     assert json.loads(metadata["model"])["_target_"] == "trainkit.models.MLP"
-    assert json.loads(metadata["reader"]) == {"kind": "array", "shape": [1, 8, 8]}
+    assert json.loads(metadata["reader"]) == {"kind": "array", "shape": [1, 8, 8], "layout": "as_is", "key": "inputs"}
 
 
 @pytest.mark.parametrize("metadata", [{}, {"spec": "{", "reader": "{}", "inputs": "{}"}])
