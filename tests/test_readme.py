@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(content, encoding="utf-8")
-    assert {path.name for path in tmp_path.rglob("*.*")} == {"own.py", "train.py", "train.yaml", "bare.py"}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"own.py", "train.py", "train.yaml", "bare.py", "gan.py"}
     return tmp_path
 
 
@@ -57,3 +57,10 @@ def test_bare_module_script(folder: Path, run: Callable[..., str]) -> None:
     value = re.search(r"tensor\((0\.\d+)", run(folder / "bare.py"))
     assert value is not None
     assert float(value[1]) > 0.95
+
+
+def test_module_script(folder: Path, run: Callable[..., str]) -> None:
+    assert "completed 60\n" in run(folder / "gan.py")
+    (directory,) = (folder / "runs" / "tensordataset").iterdir()
+    curves = (directory / "metrics.csv").read_text(encoding="utf-8")
+    assert "generator_loss" in curves and (directory / "report.html").is_file()
