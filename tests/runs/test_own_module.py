@@ -353,3 +353,39 @@ def test_a_module_scores_itself_again(own: Any, cli: Cli) -> None:
     done = cli("evaluate", "run", "--split", "validation", "--trust", "own")
     assert done.code == 0 and f"loss {before['loss']['value']:.3f}" in done.stdout
     assert cli("evaluate", "run", "--trust", "own").stderr.startswith("the module scores no test part\n")
+
+
+@pytest.mark.parametrize(("make", "options"), [(gan, ()), (functools.partial(classifier, schedule="epoch"), ())])
+def test_more_epochs_in_a_new_directory_are_the_longer_run_to_the_bit(make: Any, options: Any, own: Any) -> None:
+    def start(directory: str, epochs: int, **given: Any) -> tk.Result:
+        torch.manual_seed(5)
+        log = "trainer.log_every_n_steps=5"
+        return fit(directory, log, **{**make(own), "max_epochs": epochs, **given})
+
+    start("whole", 4)
+    start("first", 2)
+    before = Path("first/metrics.csv").read_bytes()
+    assert start("second", 4, resume_from="first").steps == 28
+    assert not list(differences(last_checkpoint("whole"), last_checkpoint("second")))
+    assert Path("whole/metrics.csv").read_bytes() == Path("second/metrics.csv").read_bytes()
+    assert read_json(Path("second/environment.json"))["lineage"]["step"] == 14
+    assert Path("first/metrics.csv").read_bytes() == before
+
+
+def test_a_run_that_ended_amid_an_epoch_goes_on_with_the_next(own: Any) -> None:
+    fit("first", "trainer.max_epochs=null", module=own.GAN(), train=own.loader(), max_steps=9)
+    result = fit("second", module=own.GAN(), train=own.loader(), max_epochs=4, resume_from="first")
+    assert (result.steps, result.epochs) == (9 + 2 * 7, 4)
+    with pytest.raises(tk.ConfigError, match=r"has done 23 steps, and trainer\.max_epochs=3 asks for 21"):
+        fit("third", module=own.GAN(), train=own.loader(), max_epochs=3, resume_from="second")
+
+
+def test_a_module_starts_from_the_weights_of_another_run(own: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("first", module=own.Classifier(), train=own.loader(), max_epochs=1)
+    before = tk.load_run("first", module=own.Classifier()).module
+    assert before is not None
+    module = own.Classifier()
+    module.configure_optimizers = lambda: torch.optim.SGD(module.net[4:].parameters(), 1e-9)
+    fit("second", module=module, train=own.loader(), max_steps=1, init_from="first")
+    assert "init   9 of 9 tensors from first\n" in capsys.readouterr().out
+    assert torch.equal(module.net[0].weight, before.net[0].weight)

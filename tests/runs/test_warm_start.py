@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pandas as pd
 import pytest
@@ -197,33 +196,3 @@ def test_a_sweep_over_parents_is_a_job_for_each_and_other_jobs_keep_their_names(
         before._set_flag("struct", False)
         del before[key]
     assert job_hash(before) == job_hash(plain)
-
-
-class OwnModule(L.LightningModule):
-    """A LightningModule as its user writes it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Linear(4, 2)
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def test_a_lightning_module_of_the_users_own_takes_no_weights_and_goes_on_in_its_own_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    data = TensorDataset(torch.zeros(32, 4), torch.zeros(32, dtype=torch.long))
-    options: dict[str, Any] = {"train": data, "overrides": ["logger=none", "trainer.threads=1"]}
-    first = tk.fit(module=OwnModule(), max_epochs=1, **options)
-    for key in ("init_from", "resume_from"):
-        with pytest.raises(tk.ConfigError) as caught:
-            tk.fit(module=OwnModule(), max_epochs=2, **{**options, key: first.run_dir})
-        assert str(caught.value) == (
-            f"{key} is for nets that trainkit trains, and this is a LightningModule of your own\n  where    {key}\n"
-            "  hint     run.dir=RUN goes on with a run that was stopped"
-        )

@@ -17,7 +17,7 @@ from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
 from trainkit.runs.load import load_config
-from trainkit.runs.parts import Parts, RunParts
+from trainkit.runs.parts import RunParts, trained_net
 from trainkit.runs.provenance import environment
 
 
@@ -44,9 +44,8 @@ def begin(
     parts.data.splits.save(run.splits)
     write_json(run.environment, environment(parts, devices))
     OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
-    given = parts.live.model or parts.live.module
-    if given is None and isinstance(parts, Parts) and parts.network is not None and parts.config.init_from is not None:
-        given = parts.network.net
+    is_given = parts.live.model is not None or parts.live.module is not None or parts.config.init_from is not None
+    given = trained_net(parts) if is_given else None
     if given is not None:
         state = {name: tensor.detach().cpu().clone() for name, tensor in given.state_dict().items()}
         with atomic_path(run.initial_weights) as temporary:

@@ -99,3 +99,11 @@ class Parts(RunParts):
     estimator: Any = None
     optimizer: OptimizerFactory | None = None
     scheduler: SchedulerFactory | None = None
+
+
+def trained_net(parts: RunParts) -> nn.Module | None:
+    """What is trained and takes weights: the net, or the user's own LightningModule; None for a classical model."""
+    if isinstance(parts, ModuleParts):
+        return parts.module
+    assert isinstance(parts, Parts)
+    return None if parts.network is None else parts.network.net

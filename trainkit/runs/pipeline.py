@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
 from trainkit.data import LoaderData, Splits
-from trainkit.errors import ConfigError, DataError
+from trainkit.errors import DataError
 from trainkit.rundir import RunDirectory, read_json
-from trainkit.runs import narrate
+from trainkit.runs import narrate, own_resume
 from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, check_schedule, dry_batch
 from trainkit.runs.classical import check_classical
@@ -26,7 +28,7 @@ from trainkit.runs.own_training import own_callbacks
 from trainkit.runs.own_trial import Look, look
 from trainkit.runs.own_trial import describe as describe_module
 from trainkit.runs.own_trial import plan as plan_of_module
-from trainkit.runs.parts import LiveObjects, ModuleParts, Parts
+from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts, trained_net
 from trainkit.runs.result import Result
 from trainkit.runs.resume import Parent, open_parent
 from trainkit.runs.schedule import run_schedule
@@ -53,7 +55,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     if parent is not None:
         config = taken_up(parent.directory, parent.config, config, live, "resume_from")
     run = prepare(config, live, report, parent.directory if parent else None, parent)
-    directory = begin(run.parts, run.devices, overrides, parent.hand_over if parent else None)
+    directory = begin(run.parts, run.devices, overrides, _hand_over(run, parent))
     run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
     if run.dry is not None and run.dry.explodes:
@@ -144,21 +146,22 @@ def prepare(
     return run
 
 
+def _hand_over(run: Run, parent: Parent | None) -> Callable[[RunDirectory, Any], None] | None:
+    if parent is None or run.seen is None:
+        return None if parent is None else parent.hand_over
+    return functools.partial(own_resume.hand_over, parent, run.seen)
+
+
 def _inherit(parts: Parts | ModuleParts, begun: RunDirectory | None, parent: Parent | None) -> None:
     """Puts into fresh parts what they take from an earlier run."""
-    if isinstance(parts, ModuleParts):
-        key = "resume_from" if parent is not None else "init_from"
-        if parts.config.get(key) is not None and (parent is not None or begun is None):
-            what = f"{key} is for nets that trainkit trains, and this is a LightningModule of your own"
-            raise ConfigError(what, where=key, hint="run.dir=RUN goes on with a run that was stopped")
-        if begun is not None and parts.live.module is not None:
-            load_initial(begun, parts.live.module)
-    elif parent is not None:
+    if parent is not None and isinstance(parts, ModuleParts):
+        own_resume.take_over(parent, parts)
+    elif parent is not None and isinstance(parts, Parts):
         parent.take_over(parts)
     elif begun is None and parts.config.init_from is not None:
         take_weights(parts)
-    elif begun is not None and parts.network is not None:
-        load_initial(begun, parts.network.net)
+    elif begun is not None and (net := trained_net(parts)) is not None:
+        load_initial(begun, net)
 
 
 def _say_head(run: Run, parts: Parts) -> None:
@@ -166,6 +169,10 @@ def _say_head(run: Run, parts: Parts) -> None:
     run.narrator.say("split", narrate.split_line(parts))
     run.narrator.say("task", narrate.task_line(parts))
     run.narrator.say("model", narrate.model_line(parts))
+    _say_lineage(run, parts)
+
+
+def _say_lineage(run: Run, parts: RunParts) -> None:
     for label in ("resume", "init"):
         if label in parts.notes:
             run.narrator.say(label, parts.notes[label])
@@ -176,5 +183,6 @@ def _say_module(run: Run, parts: ModuleParts, seen: Look) -> None:
     if not isinstance(parts.data, LoaderData):
         run.narrator.say("split", narrate.split_line(parts))
     run.narrator.say("module", describe_module(parts, seen))
+    _say_lineage(run, parts)
     run.narrator.say("plan", plan_of_module(parts, run.devices))
     run.narrator.say("check", seen.notice or f"dry batch ok · logs {', '.join(seen.names) or 'nothing'}")

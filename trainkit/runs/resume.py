@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
@@ -22,7 +23,7 @@ from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_
 from trainkit.runs.directory import disagreements, key_of
 from trainkit.runs.load import load_config
 from trainkit.runs.observers import build_callbacks
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.train import train_module
 from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
@@ -67,8 +68,19 @@ class Parent:
         Raises:
             ConfigError: It asks for no more steps than the parent has done.
         """
-        total = run_schedule(parts).total_steps
-        if total <= self.step:
+        self.record(parts, run_schedule(parts).total_steps)
+
+    def record(self, parts: RunParts, total: int) -> None:
+        """Records in the new run's parts where it comes from.
+
+        Args:
+            parts: Of the new run; ``notes`` and ``lineage`` are set.
+            total: Its steps in all; 0 where they are not known.
+
+        Raises:
+            ConfigError: It asks for no more steps than the parent has done.
+        """
+        if 0 < total <= self.step:
             asked = " and ".join(f"{key}={value}" for key in LENGTHS if (value := OmegaConf.select(parts.config, key)))
             raise ConfigError(
                 f"'{self.directory.path}' has done {self.step:,} steps, and {asked} asks for {total:,}",
@@ -77,7 +89,7 @@ class Parent:
                 hint=f"trainer.max_epochs={2 * -(-self.step // parts.data.steps_per_epoch())}",
             )
         told = [f"{self.directory.path} at step {self.step:,}", *self.broken]
-        if self.directory.best.is_file() and self._best_entry(read_json(self.directory.best)) is None:
+        if self.directory.best.is_file() and self.best_entry(read_json(self.directory.best)) is None:
             told.append("its best checkpoint is damaged: the best is chosen anew")
         parts.notes["resume"] = " · ".join(told)
         parts.lineage = {
@@ -95,10 +107,20 @@ class Parent:
             parts: The parts of the new run.
         """
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        best = self._best_entry(state["callbacks"][CheckpointWriter.__qualname__]["best"])
+        best = self.best_entry(state["callbacks"][CheckpointWriter.__qualname__]["best"])
         _put_epoch(state)
-        _put_callbacks(state, parts, has_best=best is not None)
+        put_callbacks(state, build_callbacks(parts), CheckpointWriter, has_best=best is not None)
         _put_schedule(state, parts, self.step)
+        self.write(run, state, best)
+
+    def write(self, run: RunDirectory, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+        """Writes the checkpoint to go on from, the best one and the curves into a run's directory.
+
+        Args:
+            run: The new run's directory.
+            state: The checkpoint.
+            best: Pointer to the parent's best checkpoint; None where the best is chosen anew.
+        """
         run.checkpoints.mkdir(exist_ok=True)
         path = run.checkpoints / self.checkpoint.name
         with atomic_path(path) as temporary:
@@ -114,7 +136,7 @@ class Parent:
         if self.directory.metrics.is_file():
             shutil.copyfile(self.directory.metrics, run.metrics)
 
-    def _best_entry(self, best: dict[str, Any] | None) -> dict[str, Any] | None:
+    def best_entry(self, best: dict[str, Any] | None) -> dict[str, Any] | None:
         """Pointer to the best checkpoint at that step, if the parent has it still, and whole."""
         if best is None or not self.directory.best.is_file():
             return None
@@ -212,18 +234,19 @@ def _put_epoch(state: dict[str, Any]) -> None:
     state["epoch"] = begun - 1
 
 
-def _put_callbacks(state: dict[str, Any], parts: Parts, has_best: bool) -> None:
+def put_callbacks(
+    state: dict[str, Any], callbacks: Sequence[L.Callback], writer_kind: type[CheckpointWriter], has_best: bool
+) -> None:
     """Leaves the state of callbacks that are gone, and takes the settings of those that stay from the new config."""
     states = state["callbacks"]
-    callbacks = build_callbacks(parts)
-    writer = states[CheckpointWriter.__qualname__] | {"stopped": False}
+    writer = states[writer_kind.__qualname__] | {"stopped": False}
     if not has_best:
         writer["best"] = None
     kept = {c.state_key: dict(states[c.state_key]) for c in callbacks if c.state_key in states}
     for callback in callbacks:
         if isinstance(callback, EarlyStopping) and callback.state_key in kept:
             kept[callback.state_key]["patience"] = callback.patience
-    state["callbacks"] = kept | {CheckpointWriter.__qualname__: writer}
+    state["callbacks"] = kept | {writer_kind.__qualname__: writer}
 
 
 def _put_schedule(state: dict[str, Any], parts: Parts, step: int) -> None:

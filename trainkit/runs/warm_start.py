@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import FORMAT_VERSION, RunDirectory, sha256
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import ModuleParts, Parts, trained_net
 
 NET = "net."
 """What the names of a net's tensors begin with in ``model.safetensors``."""
@@ -21,7 +21,7 @@ NET = "net."
 NAMES_SHOWN = 4
 
 
-def take_weights(parts: Parts) -> None:
+def take_weights(parts: Parts | ModuleParts) -> None:
     """Puts the weights that ``init_from`` names into the net, wherever name and shape agree, and records it.
 
     Statistics of the inputs stay those of the new data, and the task's own tensors stay too.
@@ -33,13 +33,14 @@ def take_weights(parts: Parts) -> None:
         ConfigError: The model is not a net, or not one tensor fits.
         RunError: There is no such run, it has no net's weights, or the file is damaged or none of ours.
     """
-    given = str(parts.config.init_from)
-    if parts.network is None:
-        what = f"init_from gives weights to a net, and the model is {type(parts.estimator).__name__}"
+    given, net = str(parts.config.init_from), trained_net(parts)
+    if net is None:
+        kind = type(parts.estimator).__name__ if isinstance(parts, Parts) else "none"
+        what = f"init_from gives weights to a net, and the model is {kind}"
         raise ConfigError(what, where="init_from", expected="null for a classical model")
     file = weights_file(given)
-    theirs, metadata = _read(file)
-    own = parts.network.net.state_dict()
+    theirs, metadata = _read(file, NET if isinstance(parts, Parts) else "")
+    own = net.state_dict()
     fitting = [name for name in own if name in theirs and theirs[name].shape == own[name].shape]
     if not fitting:
         raise _nothing_fits(given, own, theirs)
@@ -97,13 +98,13 @@ def _weights_of(path: Path) -> Path:
     return weights
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(file: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors of the net by name, and the file's metadata; nothing in it is run."""
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            names = [name for name in opened.keys() if name.startswith(NET)]  # noqa: SIM118 - not a mapping
-            tensors = {name.removeprefix(NET): opened.get_tensor(name) for name in names}
+            names = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+            tensors = {name.removeprefix(prefix): opened.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise RunError(f"'{file}' is damaged: {error}", where="init_from") from error
     version = metadata.get("format_version", "")
