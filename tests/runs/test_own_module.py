@@ -388,4 +388,4 @@ def test_a_module_starts_from_the_weights_of_another_run(own: Any, capsys: pytes
     module.configure_optimizers = lambda: torch.optim.SGD(module.net[4:].parameters(), 1e-9)
     fit("second", module=module, train=own.loader(), max_steps=1, init_from="first")
     assert "init   9 of 9 tensors from first\n" in capsys.readouterr().out
-    assert torch.equal(module.net[0].weight, before.net[0].weight)
+    assert torch.equal(module.net[0].weight, before.get_parameter("net.0.weight"))
