@@ -6,7 +6,9 @@ The command line prints ``str(error)`` and exits with ``error.exit_code``; nothi
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class TrainkitError(Exception):
@@ -74,3 +76,20 @@ def one_of(candidates: Iterable[str], limit: int = 30) -> str:
     names = list(candidates)
     more = f", … ({len(names) - limit} more)" if len(names) > limit else ""
     return "one of " + ", ".join(names[:limit]) + more
+
+
+def place_of(error: BaseException) -> str:
+    """``", net.py:12"``, the last line of the user's own code on the way to an error; empty where there was none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_own_file(frame.filename)]
+    return f", {own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _is_own_file(file: str) -> bool:
+    """Whether a file is the user's: neither installed nor part of this package."""
+    return "site-packages" not in file and not Path(file).is_relative_to(Path(__file__).parent)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

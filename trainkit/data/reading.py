@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from trainkit.data.values import MISSING_WORDS
-from trainkit.errors import DataError, did_you_mean
+from trainkit.errors import DataError, did_you_mean, first_line
 
 SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 EXTENSIONS = (*SEPARATORS, ".parquet")
@@ -52,7 +52,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 def _reason(error: Exception) -> str:
     """The first line of an error, without the names of pandas' parts."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = first_line(error)
     return line.removeprefix("Error tokenizing data. ").removeprefix("C error: ")
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-import traceback
 from dataclasses import dataclass
-from pathlib import Path
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
 from trainkit.data.sources import map_inputs
-from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, one_of
+from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, first_line, one_of, place_of
 from trainkit.optim import build_optimizer, build_scheduler
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
@@ -182,16 +180,8 @@ def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigErro
     assert parts.network is not None
     named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
     shapes = ", ".join(f"{name} {str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in named.items())
-    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own_file(frame.filename)]
-    at = f", {own[-1].filename}:{own[-1].lineno}" if own else ""
     return ConfigError(
-        f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {cause}",
-        where=f"model{at}",
+        f"{type(parts.network.net).__name__} does not take a batch: {type(error).__name__}: {first_line(error)}",
+        where=f"model{place_of(error)}",
         expected=f"a net for {shapes}",
     )
-
-
-def is_own_file(file: str) -> bool:
-    """Whether a file is the user's: neither installed nor part of this package."""
-    return "site-packages" not in file and not Path(file).is_relative_to(Path(__file__).parent.parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,7 @@ from lightning.pytorch.core.optimizer import _MockOptimizer
 
 from trainkit.data.replay import AtStart
 from trainkit.data.sources import seeded
-from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
-from trainkit.runs.check import is_own_file
+from trainkit.errors import ConfigError, TrainkitError, did_you_mean, first_line, one_of, place_of
 from trainkit.runs.devices import Devices
 from trainkit.runs.own_module import (
     UNRECORDED,
@@ -93,7 +91,7 @@ def look(parts: ModuleParts, devices: Devices) -> Look:
         except TrainkitError:
             raise
         except MisconfigurationException as error:
-            raise ConfigError(_first_line(error), where="module") from error
+            raise ConfigError(first_line(error), where="module") from error
         except Exception as error:
             raise _failure(parts.module, error) from error
     if not num_optimizers:
@@ -109,15 +107,11 @@ class _Plain(L.Callback):
         make_plain(checkpoint)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
-
-
 def _failure(module: L.LightningModule, error: Exception) -> ConfigError:
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own_file(frame.filename)]
-    at = f", {own[-1].filename}:{own[-1].lineno}" if own else ""
-    what = f"{type(module).__name__} fails on a batch: {type(error).__name__}: {_first_line(error)}"
-    return ConfigError(what, where=f"module{at}", hint="HYDRA_FULL_ERROR=1 in the environment shows the traceback")
+    what = f"{type(module).__name__} fails on a batch: {type(error).__name__}: {first_line(error)}"
+    return ConfigError(
+        what, where=f"module{place_of(error)}", hint="HYDRA_FULL_ERROR=1 in the environment shows the traceback"
+    )
 
 
 @contextmanager

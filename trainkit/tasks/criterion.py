@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from trainkit.errors import ConfigError, TrainkitError
+from trainkit.errors import ConfigError, TrainkitError, first_line, place_of
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Takes outputs and targets; gives a loss per sample [B], or one number that is the mean over the batch."""
@@ -79,8 +77,8 @@ def check_criterion(criterion: Criterion, outputs: Tensor, target: Tensor) -> No
         raise
     except Exception as error:
         raise ConfigError(
-            f"{_name(criterion)} does not take a batch: {type(error).__name__}: {_cause(error)}",
-            where=WHERE + _place(error),
+            f"{_name(criterion)} does not take a batch: {type(error).__name__}: {first_line(error)}",
+            where=WHERE + place_of(error),
             expected=f"a loss of outputs {_described(outputs)} and targets {_described(target)}",
         ) from error
     _check_shape(criterion, losses, len(target))
@@ -119,15 +117,3 @@ def _name(criterion: Any) -> str:
 
 def _described(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _cause(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
-
-
-def _place(error: Exception) -> str:
-    """File and line at which a user's own code failed, for the error; empty where none was on the way."""
-    package = Path(__file__).parent.parent
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and not Path(f.filename).is_relative_to(package)]
-    return f", {own[-1].filename}:{own[-1].lineno}" if own else ""

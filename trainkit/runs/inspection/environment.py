@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainkit.errors import first_line
 from trainkit.runs.devices import Devices
 from trainkit.runs.version import VERSION
 
@@ -83,7 +84,7 @@ def _outcome(attempt: Callable[[], object]) -> bool | str:
             warnings.simplefilter("ignore")
             attempt()
     except (RuntimeError, ValueError, ImportError, OSError) as error:
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return True
 
 
