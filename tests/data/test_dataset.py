@@ -199,3 +199,19 @@ def test_parts_are_stratified_by_class() -> None:
     rare = [(torch.ones(2), int(i < 6)) for i in range(NUM_SAMPLES)]
     data = set_up(Items(rare), val_share=1 / 3, test_share=1 / 3)
     assert [int(data.targets(part).sum()) for part in ("train", "val", "test")] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kind"),
+    [
+        ((3, 8, 8), torch.uint8, "image"),
+        ((2, 40), torch.float32, "signal"),
+        ((8, 8), torch.uint8, "other"),
+        ((5,), torch.float32, "vector"),
+        ((), torch.float32, "other"),
+    ],
+)
+def test_the_axes_of_a_sample_tell_its_kind(shape: tuple[int, ...], dtype: torch.dtype, kind: str) -> None:
+    data = DatasetData(TensorDataset(torch.ones(30, *shape).to(dtype), torch.arange(30) % 2))
+    data.setup()
+    assert data.spec.input_kind == kind and data.spec.input_shape == shape

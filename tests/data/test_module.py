@@ -164,3 +164,15 @@ def test_a_source_of_another_kind_needs_targets_of_its_own() -> None:
     data.setup()
     with pytest.raises(TypeError, match=r"^Other must override targets\(\)$"):
         data.targets("val")
+
+
+def test_a_column_may_be_a_plain_array() -> None:
+    class Grouped(Numbers):
+        def column(self, role: str, name: str) -> Any:
+            return np.arange(self.load()) // 5 if role == "group" else np.ones(self.load())
+
+    data = Grouped(group="block", weight="w")
+    data.setup()
+    blocks = {part: set((rows // 5).tolist()) for part, rows in data.splits.parts().items()}
+    assert not blocks["train"] & blocks["test"] and not blocks["train"] & blocks["val"]
+    assert data.source.weight is not None and data.source.weight.eq(1).all()

@@ -79,3 +79,8 @@ def test_a_share_beyond_one_is_refused() -> None:
 def test_inputs_of_another_width_are_refused() -> None:
     with pytest.raises(RuntimeError, match="4x7 and 6x8"):
         MLP(6, 3, [8])(torch.zeros(4, 7))
+
+
+def test_a_layer_has_units() -> None:
+    with pytest.raises(ConfigError, match=r"hidden layers of \[8, 0\] units"):
+        MLP(4, 2, hidden=[8, 0])

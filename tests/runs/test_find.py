@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -59,6 +60,21 @@ def test_links_to_directories_are_not_followed(make_run: MakeRun, tmp_path: Path
     (tmp_path / "a" / "latest").symlink_to("run")
     (tmp_path / "a" / "loop").symlink_to("..")
     assert names(tmp_path) == ["a/run"]
+
+
+def test_a_config_alone_is_another_tool_s(tmp_path: Path) -> None:
+    folder = tmp_path / "mlruns" / "0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("a: 1\n")
+    assert names(tmp_path) == []
+
+
+def test_a_run_of_a_later_format_is_not_read(make_run: MakeRun) -> None:
+    path = make_run("a/run")
+    result = json.loads((path / "result.json").read_text())
+    (path / "result.json").write_text(json.dumps(result | {"format_version": 99}))
+    found = read_run(path)
+    assert found.status == "damaged" and "has format 99, of a newer trainkit" in str(found.error)
 
 
 def test_a_config_alone_means_a_run_only_below_the_root(tmp_path: Path) -> None:

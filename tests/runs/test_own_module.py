@@ -259,6 +259,16 @@ class GivesNone(NoOptimizer):
         return None
 
 
+class WantsTwo(GivesNone):
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        one, two = self.optimizers()  # type: ignore[misc, union-attr, attr-defined]
+        one.step(), two.step()
+
+
 class NoStep(L.LightningModule):
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD([nn.Parameter(torch.zeros(1))])
@@ -292,6 +302,7 @@ class Unpicklable(GivesNone):
     [
         (NoOptimizer, (), "NoOptimizer has no optimizer"),
         (GivesNone, (), "GivesNone has no optimizer: configure_optimizers gives none"),
+        (WantsTwo, (), "WantsTwo has no optimizer: configure_optimizers gives none"),
         (NoStep, (), "NoStep has no training_step"),
         (Unpicklable, (), "the checkpoint's 'mine' holds a pathlib.PosixPath, which a checkpoint does not load again"),
         (Fails, (), "Fails fails on a batch: RuntimeError: mat1 and mat2 shapes cannot be multiplied (16x4 and 7x2)"),

@@ -8,6 +8,9 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 
 import trainkit as tk
 from tests.training.test_pictures import loader
@@ -113,3 +116,11 @@ def test_counts_over_batches_of_the_users_own_loader(
     assert drawn == [([[1, 0, 1], [1, 1, 0], [0, 0, 2]], ["0", "1", "2"])]
     one.validate(module, loader(batches), verbose=False)
     assert len(drawn) == 1
+
+
+def test_of_a_number_there_is_none_where_it_may_stay_away(cli: Any) -> None:
+    words = ("data=diabetes", "model=mlp", "trainer.max_steps=4", "evaluation.resamples=20", "run.dir=run")
+    assert cli("fit", *words, "callbacks=tensorboard").code == 0
+    reader = EventAccumulator("run").Reload()
+    assert "val/predicted_vs_true" in reader.Tags()["images"]
+    assert "val/confusion_matrix" not in reader.Tags()["images"] and reader.Tags()["histograms"]

@@ -149,6 +149,8 @@ class DatasetData(DataModule):
         example, self.reader = self._example, NoReader()
         shape = tuple(example.shape[1:]) if isinstance(example, Tensor) else ()
         kinds: dict[int, InputKind] = {3: "image", 1: "vector"}
+        if isinstance(example, Tensor) and example.is_floating_point():
+            kinds[2] = "signal"
         self.spec = DataSpec(
             input_kind=kinds.get(len(shape), "other"),
             input_shape=shape,

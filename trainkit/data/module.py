@@ -131,8 +131,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """Class of each row of the pool, int64 [N], by which parts are stratified; None draws them at random."""
         return None
 
-    def column(self, role: Role, name: str) -> Column:
-        """A column of the pool that is no feature, as a pandas Series [N] whose index names the rows.
+    def column(self, role: Role, name: str) -> Column | np.ndarray:
+        """A column of the pool that is no feature, as an array [N] or a pandas Series [N] whose index names the rows.
 
         Args:
             role: What it is wanted for.
@@ -143,12 +143,18 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """
         raise DataError(f"{self.name} has no columns", where=f"data.{role}", expected="a table or a file of arrays")
 
+    def _series(self, role: Role, name: str) -> Column:
+        import pandas as pd
+
+        values = self.column(role, name)
+        return values if isinstance(values, pd.Series) else pd.Series(np.asarray(values), name=name)
+
     @cached_property
     def facts(self) -> RowFacts:
         """Classes, groups and moments of the pool's rows, as far as the splits regard them."""
         group, time = self.roles["group"], self.roles["time"]
-        groups = None if group is None else as_groups(self.column("group", group))
-        return RowFacts(self.strata(), groups, None if time is None else as_times(self.column("time", time)))
+        groups = None if group is None else as_groups(self._series("group", group))
+        return RowFacts(self.strata(), groups, None if time is None else as_times(self._series("time", time)))
 
     def draw_splits(self, num_rows: int) -> Splits:
         """The parts of ``num_rows`` rows: those given by themselves, and the others drawn."""
@@ -188,7 +194,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         if self.sampling == "balanced" and self.spec.target_kind == "number":
             raise DataError("balanced sampling of a number", where="data.sampling", expected="a target of classes")
         if self.roles["weight"] is not None:
-            self.source.weight = weights_of(self.column("weight", self.roles["weight"]), self.splits)
+            self.source.weight = weights_of(self._series("weight", self.roles["weight"]), self.splits)
         self._is_set_up = True
 
     @property

@@ -30,7 +30,7 @@ class MLP(nn.Module):
         norm: Normalisation before each activation: ``batch``, ``layer`` or ``none``.
 
     Raises:
-        ConfigError: There is no such ``norm``.
+        ConfigError: There is no such ``norm``, or a layer without units.
 
     Shape:
         - Input: float [B, D], or [B, ...] with D values a sample.
@@ -56,6 +56,9 @@ class MLP(nn.Module):
             names = get_args(Norm)
             what, hint = f"there is no norm '{norm}'", did_you_mean(str(norm), names)
             raise ConfigError(what, where="model.norm", expected=one_of(names), hint=hint)
+        if any(size < 1 for size in hidden):
+            what = f"hidden layers of {list(hidden)} units"
+            raise ConfigError(what, where="model.hidden", expected="widths of at least 1; [] for a linear model")
         layers: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout else []
         width = in_features
         for size in hidden:

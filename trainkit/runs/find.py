@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from trainkit.errors import RunError
-from trainkit.rundir import RunDirectory, read_json
+from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json
 from trainkit.types import Estimate
 
 RECENT_SECONDS = 600
@@ -24,8 +24,8 @@ RECENT_SECONDS = 600
 _BARE = RunDirectory(Path())
 _SIGNS = {path.name for path in (_BARE.result, _BARE.splits, _BARE.environment, _BARE.weights, _BARE.checkpoints)}
 """Names of which a run directory holds at least one, and no other directory does."""
-_WEAK_SIGNS = {_BARE.config.name, _BARE.error.name}
-"""Names that only mean a run below the directory that was asked for."""
+_WEAK_SIGNS = {_BARE.error.name}
+"""Names that only mean a run, one of a sweep refused before it began, below the directory that was asked for."""
 _STAMP = re.compile(r"(\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2})(?:-\d+)?")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -145,6 +145,9 @@ def _read(directory: RunDirectory) -> FoundRun:
     result = read_json(directory.result) if directory.result.is_file() else {}
     if not result and not directory.config.is_file() and not directory.error.is_file():
         raise RunError(f"'{directory.config}' is missing")
+    version = result.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise RunError(f"'{directory.result}' has format {version}, of a newer trainkit")
     objective, seconds, metrics = (result.get(key) or {} for key in ("objective", "seconds", "metrics"))
     overrides = _mapping(directory.overrides).get("overrides") or ()
     pairs = (str(text).lstrip("+").partition("=") for text in overrides)

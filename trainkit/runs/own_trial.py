@@ -93,10 +93,11 @@ def look(parts: ModuleParts, devices: Devices) -> Look:
         except MisconfigurationException as error:
             raise ConfigError(first_line(error), where="module") from error
         except Exception as error:
+            if "_MockOptimizer" in str(error):  # what Lightning gives to a module without an optimizer
+                raise _without_optimizer(parts.module) from error
             raise _failure(parts.module, error) from error
     if not num_optimizers:
-        what = f"{type(module).__name__} has no optimizer: configure_optimizers gives none"
-        raise ConfigError(what, where="module", expected="a configure_optimizers that gives one or several")
+        raise _without_optimizer(module)
     return Look(names, num_optimizers, *watched(parts, names))
 
 
@@ -105,6 +106,11 @@ class _Plain(L.Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         make_plain(checkpoint)
+
+
+def _without_optimizer(module: L.LightningModule) -> ConfigError:
+    what = f"{type(module).__name__} has no optimizer: configure_optimizers gives none"
+    return ConfigError(what, where="module", expected="a configure_optimizers that gives one or several")
 
 
 def _failure(module: L.LightningModule, error: Exception) -> ConfigError:

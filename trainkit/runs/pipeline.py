@@ -129,7 +129,8 @@ def prepare(
     if parts.network is None:
         check_classical(parts)
         _say_head(run, parts)
-        narrator.say("note", "the sections optimizer, scheduler, trainer and checkpoint do not apply to this model")
+        idle = "optimizer, scheduler, trainer, checkpoint, callbacks and logger"
+        narrator.say("note", f"the sections {idle} do not apply to this model")
         return run
     if devices.count > 1:
         packed(parts.live)

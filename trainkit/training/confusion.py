@@ -37,25 +37,32 @@ class ConfusionMatrix(Pictures):
 
     Args:
         every_n_validations: Validations from one picture to the next; None for about ten pictures in a run.
+        skip_numbers: Whether it stays away where the target is a number, instead of refusing it.
 
     Raises:
         ConfigError: ``every_n_validations`` is below 1.
     """
 
-    def __init__(self, every_n_validations: int | None = None) -> None:
+    def __init__(self, every_n_validations: int | None = None, skip_numbers: bool = False) -> None:
         super().__init__(every_n_validations)
+        self.skip_numbers, self._is_away = skip_numbers, False
         self._counts: Tensor | None = None
 
     def attach(self, data: DataModule) -> None:
         """Takes the class names.
 
         Raises:
-            ConfigError: The target is a number.
+            ConfigError: The target is a number, and ``skip_numbers`` is off.
         """
         super().attach(data)
-        if not data.spec.num_classes:
+        self._is_away = self.skip_numbers and not data.spec.num_classes
+        if not data.spec.num_classes and not self.skip_numbers:
             what = f"ConfusionMatrix shows classes, and '{data.spec.target_name}' is a number"
             raise ConfigError(what, where="callbacks", hint="callbacks=samples draws predicted against true numbers")
+
+    def is_shown(self, trainer: L.Trainer, number: int, step: int) -> bool:
+        """Never, where it stays away."""
+        return super().is_shown(trainer, number, step) and not self._is_away
 
     def collect(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Counts a batch."""
