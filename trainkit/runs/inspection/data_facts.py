@@ -54,6 +54,7 @@ class DataFacts:
         num_read_twice: Validation samples that were read twice.
         leaks: Features that alone give the target.
         identifiers: Features that number the rows.
+        is_own: Whether the samples are those of the user's own loaders, of which no more is known.
     """
 
     sizes: dict[str, int]
@@ -69,6 +70,7 @@ class DataFacts:
     num_read_twice: int = 0
     leaks: tuple[Leak, ...] = ()
     identifiers: tuple[str, ...] = ()
+    is_own: bool = False
 
     @property
     def num_compared(self) -> int:
@@ -194,15 +196,16 @@ def _same_dataset(data: DataModule) -> tuple[str, ...]:
     if not isinstance(source, DatasetSource):
         return ()
     first, others = source.datasets[0], list(enumerate(source.datasets))[1:]
-    same = (_part_of(data, position) for position, part in others if _shares_samples(part, first))
+    same = (_part_of(data, position) for position, part in others if shares_samples(part, first))
     return tuple(part for part in same if part is not None)
 
 
-def _shares_samples(one: Dataset[Any], other: Dataset[Any]) -> bool:
+def shares_samples(one: Dataset[Any], other: Dataset[Any]) -> bool:
     """Whether two datasets are one object, or parts of one object that overlap."""
     if isinstance(one, Subset) and isinstance(other, Subset):
         return one.dataset is other.dataset and bool(set(one.indices) & set(other.indices))
-    return one is other
+    wholes = [dataset.dataset if isinstance(dataset, Subset) else dataset for dataset in (one, other)]
+    return wholes[0] is wholes[1]
 
 
 def _read_twice(data: DataModule) -> tuple[int, int]:

@@ -29,6 +29,9 @@ BEYOND_CHANCE = 2.0
 """Share of equal rows over that expected of independent columns, from which they are no chance; columns that depend on
 each other make more rows equal than independent ones."""
 
+FEWEST_LABELS = 100
+"""Samples of one label below which chance may be the reason."""
+
 CHANNELS = (1, 3, 4)
 """Channels of images as they are stored."""
 
@@ -39,7 +42,10 @@ def same_dataset(facts: DataFacts) -> Iterator[Finding]:
     """One Dataset object for training and another part."""
     for part in facts.same_dataset:
         what = f"training and {NAMES[part]} read the same samples of one Dataset object"
-        yield error("same_dataset", what, f"data.{part}", f"leave {part} out: it is then drawn from the training data")
+        hint = f"leave {part} out: it is then drawn from the training data"
+        if facts.is_own:
+            hint = "cut it into parts that share no rows, as torch.utils.data.random_split does"
+        yield error("same_dataset", what, f"data.{part}", hint)
 
 
 def shared_rows(facts: DataFacts) -> Iterator[Finding]:
@@ -87,6 +93,14 @@ def constant_labels(facts: DataFacts) -> Iterator[Finding]:
         what = f"{100 * share:.1f} % of the training targets are {name}"
         hint = "task.class_weights=balanced, or more rows of the others" if facts.class_names else "look at the target"
         yield error("constant_labels", what, "data", hint)
+
+
+def one_label(facts: DataFacts) -> Iterator[Finding]:
+    """Samples of the user's own loaders that all end in the same number."""
+    labels = facts.targets.get("train", np.empty(0))
+    if len(labels) >= FEWEST_LABELS and (labels == labels[0]).all():
+        what = f"the last value of all {len(labels):,} training samples that were read is {labels[0]:g}"
+        yield error("constant_labels", what, "data, train", "look at how the labels are read")
 
 
 def single_class(facts: DataFacts) -> Iterator[Finding]:
@@ -184,3 +198,6 @@ DATA_RULES: tuple[Rule[DataFacts], ...] = (
     changing_validation,
 )
 """Every rule on data, in the order in which findings are printed."""
+
+OWN_DATA_RULES: tuple[Rule[DataFacts], ...] = (same_dataset, shared_rows, one_label)
+"""Those that hold for samples of the user's own loaders."""

@@ -27,6 +27,9 @@ UNLEARNED = 0.9
 DIVERGED, SPIKE = 1.5, 10.0
 """Last and largest loss over the first (or chance, if that is more), from which learning made it worse."""
 
+WILD = 1e3
+"""Largest loss over the first, at least 1, of nets that learn against each other, whose losses rise and fall."""
+
 CONSTANT = 1e-5
 """Spread of the outputs over samples, relative to their size, below which they do not depend on the input."""
 
@@ -46,7 +49,8 @@ def unscaled_inputs(trial: Trial) -> Iterator[Finding]:
     """Inputs far from mean 0 and deviation 1."""
     if _is_unscaled(trial):
         what = f"inputs reach the net with means up to {trial.input_mean:.3g}, deviations up to {trial.input_std:.3g}"
-        yield warning("unscaled_inputs", what, "data", "scale them: uint8 images and tables are scaled by trainkit")
+        hint = "scale them" if trial.is_own else "scale them: uint8 images and tables are scaled by trainkit"
+        yield warning("unscaled_inputs", what, "data", hint)
 
 
 def _is_unscaled(trial: Trial) -> bool:
@@ -88,10 +92,15 @@ def diverges(trial: Trial) -> Iterator[Finding]:
     if _diverges(trial):
         losses = f"{trial.first_loss:.3g} → {trial.highest_loss:.3g} → {trial.last_loss:.3g}"
         what = f"learning one batch makes it worse: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
-        yield error("diverges", what, "optimizer.lr", f"optimizer.lr={trial.peak / 10:.2g}")
+        where, hint = "optimizer.lr", f"optimizer.lr={trial.peak / 10:.2g}"
+        if trial.is_own:
+            where, hint = "module", f"a smaller learning rate, such as {trial.peak / 10:.2g}, or gradient clipping"
+        yield error("diverges", what, where, hint)
 
 
 def _diverges(trial: Trial) -> bool:
+    if not trial.is_steady:
+        return not math.isfinite(trial.last_loss) or trial.highest_loss > WILD * max(abs(trial.first_loss), 1.0)
     start = max(trial.first_loss, trial.chance or 0.0)
     spiked = trial.highest_loss > SPIKE * start
     return not math.isfinite(trial.last_loss) or trial.last_loss > DIVERGED * start or spiked
@@ -102,16 +111,17 @@ def unlearned_batch(trial: Trial) -> Iterator[Finding]:
     if _is_unlearned(trial) and not _is_explained(trial):
         losses = f"{trial.first_loss:.3g} → {trial.last_loss:.3g}"
         what = f"one batch is not learned: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
-        yield error("unlearned_batch", what, "model, optimizer", _advice(trial))
+        yield error("unlearned_batch", what, "module" if trial.is_own else "model, optimizer", _advice(trial))
 
 
 def _is_unlearned(trial: Trial) -> bool:
-    return trial.num_steps >= ENOUGH_STEPS and trial.last_loss > UNLEARNED * trial.first_loss
+    return trial.is_steady and trial.num_steps >= ENOUGH_STEPS and trial.last_loss > UNLEARNED * trial.first_loss
 
 
 def _advice(trial: Trial) -> str:
     has_gradients = float(np.median(trial.norms)) > NO_GRADIENT
-    return "a larger optimizer.lr" if has_gradients else "gradients are next to 0: dead units, or saturated ones"
+    rate = "a larger learning rate" if trial.is_own else "a larger optimizer.lr"
+    return rate if has_gradients else "gradients are next to 0: dead units, or saturated ones"
 
 
 def _is_explained(trial: Trial) -> bool:

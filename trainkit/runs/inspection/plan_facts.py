@@ -33,6 +33,7 @@ class Preview:
         is_constant: Whether the schedule is meant to stay at its peak.
         num_steps: Optimizer steps of the run; more than ``rates`` where the run is too long to step through.
         peaks: Largest rate of each parameter group.
+        is_own: Whether a ``LightningModule`` of the user's own asks for it.
     """
 
     rates: np.ndarray
@@ -41,6 +42,7 @@ class Preview:
     is_constant: bool
     num_steps: int
     peaks: tuple[float, ...] = ()
+    is_own: bool = False
 
     @property
     def is_whole(self) -> bool:

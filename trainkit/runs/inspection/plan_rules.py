@@ -34,6 +34,14 @@ https://arxiv.org/abs/1803.08494)."""
 IN_STEPS = "schedules count optimizer steps, not epochs"
 
 
+def _in_steps(preview: Preview) -> str:
+    return "; its interval is 'epoch' unless you give another" if preview.is_own else f"; {IN_STEPS}"
+
+
+def _or_cosine(preview: Preview) -> str:
+    return ("" if preview.is_own else ", or scheduler=cosine") + _in_steps(preview)
+
+
 def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
     """A rate that rises for most of the run."""
     rates = facts.preview.rates
@@ -41,7 +49,7 @@ def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
         peak = max(facts.preview.peak, facts.preview.base)
         until = f"until step {rates.argmax() + 1:,} of {len(rates):,}"
         what = f"the learning rate rises {until}, to {rates.max():.2g} of {peak:.2g}"
-        yield warning("long_warm_up", what, "scheduler", f"a shorter warm-up; {IN_STEPS}")
+        yield warning("long_warm_up", what, "scheduler", f"a shorter warm-up{_in_steps(facts.preview)}")
 
 
 def _rises_long(preview: Preview) -> bool:
@@ -58,7 +66,7 @@ def no_decay(facts: PlanFacts) -> Iterator[Finding]:
     end, peak = preview.rates[-1], preview.peak
     if end >= STILL_HIGH * peak and not _rises_long(preview) and not _swings(preview):
         what = f"{preview.schedule} ends at {100 * end / peak:.0f} % of its peak after {preview.num_steps:,} steps"
-        yield warning("no_decay", what, "scheduler", f"a period as long as the run, or scheduler=cosine; {IN_STEPS}")
+        yield warning("no_decay", what, "scheduler", f"a period as long as the run{_or_cosine(preview)}")
 
 
 def decays_early(facts: PlanFacts) -> Iterator[Finding]:
@@ -67,7 +75,7 @@ def decays_early(facts: PlanFacts) -> Iterator[Finding]:
     share = float((rates < GONE * facts.preview.peak).mean())
     if facts.preview.is_whole and share > GONE_FOR:
         what = f"the learning rate is below {100 * GONE:.0f} % of its peak for {100 * share:.0f} % of the run"
-        yield warning("decays_early", what, "scheduler", f"a slower decay; {IN_STEPS}")
+        yield warning("decays_early", what, "scheduler", f"a slower decay{_in_steps(facts.preview)}")
 
 
 def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
@@ -75,7 +83,7 @@ def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
     preview = facts.preview
     if _swings(preview):
         what = f"the learning rate of {preview.schedule} goes up and down {_num_cycles(preview)} times"
-        yield warning("many_cycles", what, "scheduler", f"a period of {preview.num_steps:,} steps; {IN_STEPS}")
+        yield warning("many_cycles", what, "scheduler", f"a period of {preview.num_steps:,} steps{_in_steps(preview)}")
 
 
 def _swings(preview: Preview) -> bool:
@@ -146,11 +154,11 @@ def small_normalised(facts: PlanFacts) -> Iterator[Finding]:
         yield warning("small_normalised", what, "data.batch_size", hint)
 
 
+SCHEDULE_RULES: tuple[Rule[PlanFacts], ...] = (long_warm_up, no_decay, decays_early, many_cycles)
+"""Those on the learning rate, which hold for a ``LightningModule`` of the user's own too."""
+
 PLAN_RULES: tuple[Rule[PlanFacts], ...] = (
-    long_warm_up,
-    no_decay,
-    decays_early,
-    many_cycles,
+    *SCHEDULE_RULES,
     wrong_direction,
     late_validation,
     long_patience,

@@ -64,6 +64,9 @@ class Trial:
         input_std: Largest standard deviation of an input as it reaches the net.
         input_spread: Standard deviation over all inputs together; nan where there are only integers.
         is_class: Whether classes are learned.
+        has_dropout: Whether dropout was left out.
+        is_steady: Whether the loss is one that has to fall; it need not with several optimizers, as of a GAN.
+        is_own: Whether a ``LightningModule`` of the user's own learned.
     """
 
     first_loss: float
@@ -85,6 +88,9 @@ class Trial:
     input_std: float = 1.0
     input_spread: float = math.nan
     is_class: bool = True
+    has_dropout: bool = False
+    is_steady: bool = True
+    is_own: bool = False
 
 
 class Learner:
@@ -102,9 +108,7 @@ class Learner:
         self.task: Task = copy.deepcopy(parts.task).to(device).train()
         self.device, self.trainer = device, parts.config.trainer
         self.is_mixed = precision == "bf16-mixed"
-        for module in self.network.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()  # noise that a batch learned by heart must not have
+        silence_dropout(self.network)
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Outputs [B, ...] in the run's precision."""
@@ -137,6 +141,21 @@ class Learner:
         if self.trainer.clip_norm is not None:
             nn.utils.clip_grad_norm_(params, self.trainer.clip_norm)
         return float(norm)
+
+
+def silence_dropout(net: nn.Module) -> None:
+    """Leaves out noise that a batch learned by heart must not have."""
+    for module in _dropouts(net):
+        module.eval()
+
+
+def has_dropout(net: nn.Module) -> bool:
+    """Whether a net leaves out values at random in training."""
+    return any(module.p > 0 for module in _dropouts(net))
+
+
+def _dropouts(net: nn.Module) -> list[nn.modules.dropout._DropoutNd]:
+    return [module for module in net.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
 
 
 def training_batch(parts: Parts, device: torch.device, most: int = LARGEST_BATCH) -> Batch:
@@ -235,11 +254,27 @@ def _inputs_of(learner: Learner, batch: Batch) -> Trial:
     inputs, target = batch
     with torch.no_grad():
         prepared = learner.network.inputs(inputs)
-    tensors = prepared.values() if isinstance(prepared, dict) else [prepared]
-    flat = [t.float().reshape(len(t), -1) for t in tensors if t.is_floating_point() and t.numel()]
     trial = Trial(
-        math.nan, math.nan, learner.task.chance(), num_samples=len(target), is_class=not target.is_floating_point()
+        math.nan,
+        math.nan,
+        learner.task.chance(),
+        num_samples=len(target),
+        is_class=not target.is_floating_point(),
+        has_dropout=has_dropout(learner.network),
     )
+    return inputs_of(trial, prepared)
+
+
+def inputs_of(trial: Trial, inputs: Inputs) -> Trial:
+    """A trial that knows how large inputs are.
+
+    Args:
+        trial: Knows nothing of them yet.
+        inputs: As they reach the net; of integers nothing is said.
+    """
+    tensors = inputs.values() if isinstance(inputs, dict) else [inputs]
+    with torch.no_grad():
+        flat = [t.float().reshape(len(t), -1) for t in tensors if t.is_floating_point() and t.numel()]
     if not flat:
         return trial
     return replace(
