@@ -24,6 +24,9 @@ ENOUGH_STEPS = 20
 UNLEARNED = 0.9
 """Last loss over first, from which one batch was not learned; a linear model of noisy numbers comes to about a half."""
 
+OWN_UNLEARNED = 0.98
+"""The same for a ``LightningModule`` of the user's own, whose loss may have a floor that is not known."""
+
 DIVERGED, SPIKE = 1.5, 10.0
 """Last and largest loss over the first (or chance, if that is more), from which learning made it worse."""
 
@@ -115,7 +118,8 @@ def unlearned_batch(trial: Trial) -> Iterator[Finding]:
 
 
 def _is_unlearned(trial: Trial) -> bool:
-    return trial.is_steady and trial.num_steps >= ENOUGH_STEPS and trial.last_loss > UNLEARNED * trial.first_loss
+    least = OWN_UNLEARNED if trial.is_own else UNLEARNED
+    return trial.is_steady and trial.num_steps >= ENOUGH_STEPS and trial.last_loss > least * trial.first_loss
 
 
 def _advice(trial: Trial) -> str:

@@ -1,4 +1,4 @@
-"""A copy of a user's own ``LightningModule`` learns one batch by heart, under Lightning's loop and its own optimizers."""
+"""A copy of a user's own ``LightningModule`` learns one batch by heart, under Lightning's loop."""
 
 from __future__ import annotations
 
@@ -23,12 +23,21 @@ from trainkit.errors import first_line
 from trainkit.runs.devices import Devices
 from trainkit.runs.inspection.own_schedule import own_preview
 from trainkit.runs.inspection.plan_facts import Preview
-from trainkit.runs.inspection.trial import FEWEST_STEPS, LEARNED, RAMP, Trial, has_dropout, inputs_of, silence_dropout
+from trainkit.runs.inspection.trial import (
+    FEWEST_STEPS,
+    LEARNED,
+    MOST_STEPS,
+    RAMP,
+    Trial,
+    has_dropout,
+    inputs_of,
+    silence_dropout,
+)
 from trainkit.runs.own_module import UNRECORDED, run_on, train_loaders, trainer_options
 from trainkit.runs.own_trial import silent
 from trainkit.runs.parts import ModuleParts
 
-SECONDS, MOST_STEPS = 1.2, 60
+SECONDS = 1.2
 """For learning one batch by heart."""
 
 NORMALISING = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
@@ -160,15 +169,15 @@ class _Watch(L.Callback):
         layers = [m for m in module.modules() if next(m.parameters(recurse=False), None) is not None]
         self.handles = [layer.register_forward_pre_hook(see) for layer in layers]
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """The same noise at every step, so that it can be learned too."""
         torch.manual_seed(self.parts.config.seed)
         self.size = batch_size_of(batch)
         self.started = time.perf_counter()
 
-    def on_before_optimizer_step(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Sees the gradient, and raises the rate to its peak as a run with warm-up does."""
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self.norms.append(float(nn.utils.get_total_norm(grads)) if grads else 0.0)

@@ -38,6 +38,10 @@ def _in_steps(preview: Preview) -> str:
     return "; its interval is 'epoch' unless you give another" if preview.is_own else f"; {IN_STEPS}"
 
 
+def _where(preview: Preview) -> str:
+    return "module, configure_optimizers" if preview.is_own else "scheduler"
+
+
 def _or_cosine(preview: Preview) -> str:
     return ("" if preview.is_own else ", or scheduler=cosine") + _in_steps(preview)
 
@@ -49,7 +53,7 @@ def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
         peak = max(facts.preview.peak, facts.preview.base)
         until = f"until step {rates.argmax() + 1:,} of {len(rates):,}"
         what = f"the learning rate rises {until}, to {rates.max():.2g} of {peak:.2g}"
-        yield warning("long_warm_up", what, "scheduler", f"a shorter warm-up{_in_steps(facts.preview)}")
+        yield warning("long_warm_up", what, _where(facts.preview), f"a shorter warm-up{_in_steps(facts.preview)}")
 
 
 def _rises_long(preview: Preview) -> bool:
@@ -66,7 +70,7 @@ def no_decay(facts: PlanFacts) -> Iterator[Finding]:
     end, peak = preview.rates[-1], preview.peak
     if end >= STILL_HIGH * peak and not _rises_long(preview) and not _swings(preview):
         what = f"{preview.schedule} ends at {100 * end / peak:.0f} % of its peak after {preview.num_steps:,} steps"
-        yield warning("no_decay", what, "scheduler", f"a period as long as the run{_or_cosine(preview)}")
+        yield warning("no_decay", what, _where(preview), f"a period as long as the run{_or_cosine(preview)}")
 
 
 def decays_early(facts: PlanFacts) -> Iterator[Finding]:
@@ -75,7 +79,7 @@ def decays_early(facts: PlanFacts) -> Iterator[Finding]:
     share = float((rates < GONE * facts.preview.peak).mean())
     if facts.preview.is_whole and share > GONE_FOR:
         what = f"the learning rate is below {100 * GONE:.0f} % of its peak for {100 * share:.0f} % of the run"
-        yield warning("decays_early", what, "scheduler", f"a slower decay{_in_steps(facts.preview)}")
+        yield warning("decays_early", what, _where(facts.preview), f"a slower decay{_in_steps(facts.preview)}")
 
 
 def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
@@ -83,7 +87,9 @@ def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
     preview = facts.preview
     if _swings(preview):
         what = f"the learning rate of {preview.schedule} goes up and down {_num_cycles(preview)} times"
-        yield warning("many_cycles", what, "scheduler", f"a period of {preview.num_steps:,} steps{_in_steps(preview)}")
+        yield warning(
+            "many_cycles", what, _where(preview), f"a period of {preview.num_steps:,} steps{_in_steps(preview)}"
+        )
 
 
 def _swings(preview: Preview) -> bool:
