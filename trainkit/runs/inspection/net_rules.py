@@ -33,6 +33,9 @@ DIVERGED, SPIKE = 1.5, 10.0
 WILD = 1e3
 """Largest loss over the first, at least 1, of nets that learn against each other, whose losses rise and fall."""
 
+HEAVY_DECAY = 1.0
+"""Weight decay that is above any in common use (at most 0.3)."""
+
 CONSTANT = 1e-5
 """Spread of the outputs over samples, relative to their size, below which they do not depend on the input."""
 
@@ -123,6 +126,8 @@ def _is_unlearned(trial: Trial) -> bool:
 
 
 def _advice(trial: Trial) -> str:
+    if trial.weight_decay >= HEAVY_DECAY:
+        return f"a smaller weight_decay: {trial.weight_decay:g} pulls the weights to 0"
     has_gradients = float(np.median(trial.norms)) > NO_GRADIENT
     rate = "a larger learning rate" if trial.is_own else "a larger optimizer.lr"
     return rate if has_gradients else "gradients are next to 0: dead units, or saturated ones"
@@ -131,7 +136,8 @@ def _advice(trial: Trial) -> str:
 def _is_explained(trial: Trial) -> bool:
     """Whether another rule says why nothing is learned."""
     is_odd = _is_squashed(trial) or _is_constant(trial) or trial.input_spread < FLAT
-    return bool(trial.bad_gradients) or _diverges(trial) or is_odd
+    has_no_rate = trial.peak == 0 and not trial.is_own
+    return bool(trial.bad_gradients) or _diverges(trial) or is_odd or has_no_rate
 
 
 def detached(trial: Trial) -> Iterator[Finding]:
@@ -182,6 +188,41 @@ def heavy_clipping(trial: Trial) -> Iterator[Finding]:
         yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.3g}")
 
 
+def strong_dropout(trial: Trial) -> Iterator[Finding]:
+    """Dropout that leaves next to nothing."""
+    if trial.strong_dropouts:
+        what = f"dropout leaves out nearly all: {listed(trial.strong_dropouts)}"
+        yield warning("strong_dropout", what, "model", "0.1 to 0.5 is common; it is the share that is left out")
+
+
+def still_norm(trial: Trial) -> Iterator[Finding]:
+    """BatchNorm whose running statistics stay at 0 and 1, while training uses those of the batch."""
+    if trial.still_norms:
+        what = f"a momentum of 0, so that the running statistics never move: {listed(trial.still_norms)}"
+        yield error("still_norm", what, "model", "momentum=0.1; in PyTorch it is the share of the new batch")
+
+
+def noisy_evaluation(trial: Trial) -> Iterator[Finding]:
+    """Outputs that differ from one forward pass to the next in eval mode."""
+    if trial.eval_noise:
+        what = f"two forward passes of one batch differ in eval mode, by {100 * trial.eval_noise:.2g} % of the outputs"
+        hint = "functional.dropout(x, p, training=self.training), and no other noise unless self.training"
+        yield error("noisy_evaluation", what, "model", hint)
+
+
+def batch_dependence(trial: Trial) -> Iterator[Finding]:
+    """Outputs of a sample that depend on the samples beside it."""
+    if trial.eval_dependence:
+        by = f"by {100 * trial.eval_dependence:.2g} % of the outputs"
+        what = f"outputs change in eval mode when half of the batch is missing, {by}"
+        if math.isinf(trial.eval_dependence):
+            what = "the net does not take half a batch, as the last one of an epoch is"
+        hint = (
+            "look for softmax, mean or norm over dim 0, a swapped batch_first, track_running_stats=False, view(32, …)"
+        )
+        yield error("batch_dependence", what, "model", hint)
+
+
 NET_RULES: tuple[Rule[Trial], ...] = (
     unscaled_inputs,
     flat_inputs,
@@ -193,5 +234,9 @@ NET_RULES: tuple[Rule[Trial], ...] = (
     constant_outputs,
     squashed_outputs,
     heavy_clipping,
+    strong_dropout,
+    still_norm,
+    noisy_evaluation,
+    batch_dependence,
 )
 """Every rule on the net, in the order in which findings are printed."""

@@ -21,6 +21,7 @@ from trainkit.data.replay import AtStart
 from trainkit.data.sources import seeded
 from trainkit.errors import first_line
 from trainkit.runs.devices import Devices
+from trainkit.runs.inspection.eval_facts import layer_facts
 from trainkit.runs.inspection.own_schedule import own_preview
 from trainkit.runs.inspection.plan_facts import Preview
 from trainkit.runs.inspection.trial import (
@@ -30,6 +31,7 @@ from trainkit.runs.inspection.trial import (
     RAMP,
     Trial,
     has_dropout,
+    heaviest_decay,
     inputs_of,
     silence_dropout,
 )
@@ -39,6 +41,9 @@ from trainkit.runs.parts import ModuleParts
 
 SECONDS = 1.2
 """For learning one batch by heart."""
+
+NEVER = 10**9
+"""Steps or epochs between two steps of a schedule."""
 
 NORMALISING = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
 """First layers that take inputs of any scale."""
@@ -144,11 +149,17 @@ class _Watch(L.Callback):
             optimizers, schedules = _init_optimizers_and_lr_schedulers(pl_module)
             self.preview, peaks = own_preview(self.parts, optimizers, schedules)
             self.peaks = {id(opt): peak for opt, peak in zip(trainer.optimizers, peaks, strict=True)}
+            for schedule in trainer.lr_scheduler_configs:
+                schedule.frequency = NEVER  # the trial sets the rate, and may be longer than the schedule
         else:
             self.unseen.append("the learning rate (optimized by hand)")
-        for schedule in trainer.lr_scheduler_configs:
-            schedule.strict = False  # what a plateau watches is of a validation that is left out here
-        self.trial = replace(self.trial, peak=self._peak(trainer.optimizers[0]), has_dropout=has_dropout(pl_module))
+        self.trial = replace(
+            self.trial,
+            peak=self._peak(trainer.optimizers[0]),
+            has_dropout=has_dropout(pl_module),
+            weight_decay=heaviest_decay(trainer.optimizers[0]),
+            **layer_facts(pl_module),
+        )
         silence_dropout(pl_module)
         self._watch_inputs(pl_module)
         trainer.fit_loop.max_epochs = 10**6

@@ -15,7 +15,8 @@ from trainkit.data import LoaderData
 from trainkit.data.loaders import PARTS
 from trainkit.data.replay import as_combined, is_ordered
 from trainkit.data.sources import seeded
-from trainkit.runs.inspection.data_facts import DataFacts, shares_samples
+from trainkit.runs.inspection.data_facts import MOST_LOOKED_AT, DataFacts, shares_samples
+from trainkit.runs.inspection.values import PartLook, look_of
 
 MOST_EVALUATED, MOST_TRAINING = 500, 20_000
 """Samples of a part that are read at most: a row of validation is found in training only if that row is read too."""
@@ -33,6 +34,7 @@ def loader_facts(data: LoaderData) -> tuple[DataFacts, tuple[str, ...]]:
     sizes: dict[str, int] = {}
     keys: dict[str, np.ndarray] = {}
     targets: dict[str, np.ndarray] = {}
+    looks: dict[str, PartLook] = {}
     unseen = []
     for part in PARTS:
         datasets = _datasets(data, part)
@@ -40,7 +42,11 @@ def loader_facts(data: LoaderData) -> tuple[DataFacts, tuple[str, ...]]:
             unseen.append(f"rows of {part} (its loader does not go by index)")
         elif datasets:
             with seeded(0):
-                samples = _samples(datasets, MOST_TRAINING if part == "train" else MOST_EVALUATED, SECONDS[part])
+                samples, inputs = _samples(
+                    datasets, MOST_TRAINING if part == "train" else MOST_EVALUATED, SECONDS[part]
+                )
+            if inputs:
+                looks[part] = look_of(inputs)
             sizes[part] = sum(len(dataset) for dataset in datasets)  # type: ignore[arg-type]
             keys[part] = np.asarray([key for key, _ in samples], dtype=np.int64)
             labels = [label for _, label in samples if label is not None]
@@ -55,6 +61,7 @@ def loader_facts(data: LoaderData) -> tuple[DataFacts, tuple[str, ...]]:
         keys=keys,
         key_targets={part: np.zeros(len(key)) for part, key in keys.items()},
         same_dataset=_same(data),
+        looks=looks,
         is_own=True,
     )
     return facts, tuple(unseen)
@@ -79,17 +86,23 @@ def _same(data: LoaderData) -> tuple[str, ...]:
     )
 
 
-def _samples(datasets: list[Dataset[Any]], most: int, seconds: float) -> list[tuple[int, float | None]]:
-    """Hash and label of samples spread over datasets, as many as can be read in the time."""
-    found, deadline = [], time.perf_counter() + seconds
+def _samples(
+    datasets: list[Dataset[Any]], most: int, seconds: float
+) -> tuple[list[tuple[int, float | None]], list[Tensor]]:
+    """Hash and label of samples spread over datasets, as many as can be read in the time, and some of their inputs."""
+    found, inputs, deadline = list[tuple[int, float | None]](), list[Tensor](), time.perf_counter() + seconds
     for rank, dataset in enumerate(datasets, start=1):
         size = len(dataset)  # type: ignore[arg-type]
         until = deadline - seconds * (len(datasets) - rank) / len(datasets)
         for row in _spread(size, most // len(datasets)):
-            found.append(_looked_at(dataset[row]))
+            leaves = tree_leaves(dataset[row])
+            found.append(_looked_at(leaves))
+            first = leaves[0] if leaves else None
+            if isinstance(first, Tensor) and len(inputs) < MOST_LOOKED_AT:
+                inputs.append(first)
             if time.perf_counter() > until:
                 break
-    return found
+    return found, inputs
 
 
 def _spread(size: int, most: int) -> list[int]:
@@ -98,8 +111,7 @@ def _spread(size: int, most: int) -> list[int]:
     return order[:most].tolist()
 
 
-def _looked_at(sample: Any) -> tuple[int, float | None]:
-    leaves = tree_leaves(sample)
+def _looked_at(leaves: list[Any]) -> tuple[int, float | None]:
     parts = []
     for leaf in leaves:
         value = leaf.detach().cpu().numpy() if isinstance(leaf, Tensor) else leaf

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainkit.runs.inspection.finding import Finding, Rule, error, warning
-from trainkit.runs.inspection.plan_facts import PlanFacts, Preview
+from trainkit.runs.inspection.plan_facts import SWINGING, PlanFacts, Preview
 
 STILL_HIGH = 0.9
 """Share of the peak at the end of a run above which a schedule has not decayed."""
@@ -46,6 +46,13 @@ def _or_cosine(preview: Preview) -> str:
     return ("" if preview.is_own else ", or scheduler=cosine") + _in_steps(preview)
 
 
+def zero_rate(facts: PlanFacts) -> Iterator[Finding]:
+    """A rate with which nothing is learned."""
+    if not facts.preview.rates.any():
+        where = _where(facts.preview) if facts.preview.is_own else "optimizer.lr"
+        yield error("zero_rate", "the learning rate is 0 throughout", where, "a learning rate above 0, such as 1e-3")
+
+
 def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
     """A rate that rises for most of the run."""
     rates = facts.preview.rates
@@ -65,7 +72,13 @@ def _rises_long(preview: Preview) -> bool:
 def no_decay(facts: PlanFacts) -> Iterator[Finding]:
     """A schedule that ends where it began (Google's Deep Learning Tuning Playbook: decay the rate to the end)."""
     preview = facts.preview
-    if not preview.schedule or preview.is_constant or not preview.is_whole or len(preview.rates) < 3:
+    if (
+        not preview.schedule
+        or not preview.peak
+        or preview.is_constant
+        or not preview.is_whole
+        or len(preview.rates) < 3
+    ):
         return
     end, peak = preview.rates[-1], preview.peak
     if end >= STILL_HIGH * peak and not _rises_long(preview) and not _swings(preview):
@@ -93,7 +106,7 @@ def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
 
 
 def _swings(preview: Preview) -> bool:
-    is_meant = any(word in preview.schedule for word in ("Cyclic", "Restarts"))
+    is_meant = any(word in preview.schedule for word in SWINGING)
     return _num_cycles(preview) >= MOST_CYCLES and not is_meant
 
 
@@ -160,7 +173,7 @@ def small_normalised(facts: PlanFacts) -> Iterator[Finding]:
         yield warning("small_normalised", what, "data.batch_size", hint)
 
 
-SCHEDULE_RULES: tuple[Rule[PlanFacts], ...] = (long_warm_up, no_decay, decays_early, many_cycles)
+SCHEDULE_RULES: tuple[Rule[PlanFacts], ...] = (zero_rate, long_warm_up, no_decay, decays_early, many_cycles)
 """Those on the learning rate, which hold for a ``LightningModule`` of the user's own too."""
 
 PLAN_RULES: tuple[Rule[PlanFacts], ...] = (
