@@ -184,7 +184,8 @@ def sentinel_values(facts: DataFacts) -> Iterator[Finding]:
     if facts.sentinels:
         named = listed(f"{one.value:g} in {100 * one.share:.0f} % of {one.feature}" for one in facts.sentinels)
         what = f"values far beyond all others of their column: {named}"
-        yield warning("sentinel_values", what, "data", "if they mark what is missing: leave the cells empty")
+        instead = "leave the cells empty" if facts.input_kind == "table" else "put the mean in their place"
+        yield warning("sentinel_values", what, "data", f"if they mark what is missing: {instead}")
 
 
 def swapped_batch(facts: DataFacts) -> Iterator[Finding]:

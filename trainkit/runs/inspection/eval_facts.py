@@ -36,6 +36,21 @@ def eval_facts(network: nn.Module, inputs: Inputs) -> dict[str, Any]:
     return {"eval_noise": noise, "eval_dependence": dependence}
 
 
+def silence_dropout(net: nn.Module) -> None:
+    """Leaves out noise that a batch learned by heart must not have."""
+    for module in _dropouts(net):
+        module.eval()
+
+
+def has_dropout(net: nn.Module) -> bool:
+    """Whether a net leaves out values at random in training."""
+    return any(module.p > 0 for module in _dropouts(net))
+
+
+def _dropouts(net: nn.Module) -> list[nn.modules.dropout._DropoutNd]:
+    return [module for module in net.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+
+
 def layer_facts(net: nn.Module) -> dict[str, Any]:
     """Fields of a ``Trial``: names of layers that leave out nearly all, or never gather their statistics."""
     layers = list(net.named_modules())

@@ -217,9 +217,7 @@ def batch_dependence(trial: Trial) -> Iterator[Finding]:
         what = f"outputs change in eval mode when half of the batch is missing, {by}"
         if math.isinf(trial.eval_dependence):
             what = "the net does not take half a batch, as the last one of an epoch is"
-        hint = (
-            "look for softmax, mean or norm over dim 0, a swapped batch_first, track_running_stats=False, view(32, …)"
-        )
+        hint = "look for softmax, mean or norm over dim 0, a swapped batch_first, track_running_stats=False"
         yield error("batch_dependence", what, "model", hint)
 
 

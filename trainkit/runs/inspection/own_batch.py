@@ -21,7 +21,7 @@ from trainkit.data.replay import AtStart
 from trainkit.data.sources import seeded
 from trainkit.errors import first_line
 from trainkit.runs.devices import Devices
-from trainkit.runs.inspection.eval_facts import layer_facts
+from trainkit.runs.inspection.eval_facts import has_dropout, layer_facts, silence_dropout
 from trainkit.runs.inspection.own_schedule import own_preview
 from trainkit.runs.inspection.plan_facts import Preview
 from trainkit.runs.inspection.trial import (
@@ -30,10 +30,8 @@ from trainkit.runs.inspection.trial import (
     MOST_STEPS,
     RAMP,
     Trial,
-    has_dropout,
     heaviest_decay,
     inputs_of,
-    silence_dropout,
 )
 from trainkit.runs.own_module import UNRECORDED, run_on, train_loaders, trainer_options
 from trainkit.runs.own_trial import silent

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from trainkit.data.sources import map_inputs, seeded
 from trainkit.models import Network
 from trainkit.optim import build_optimizer
-from trainkit.runs.inspection.eval_facts import eval_facts, layer_facts
+from trainkit.runs.inspection.eval_facts import eval_facts, has_dropout, layer_facts, silence_dropout
 from trainkit.runs.parts import Parts
 from trainkit.tasks import Task
 from trainkit.types import Batch, Inputs
@@ -153,21 +153,6 @@ class Learner:
         if self.trainer.clip_norm is not None:
             nn.utils.clip_grad_norm_(params, self.trainer.clip_norm)
         return float(norm)
-
-
-def silence_dropout(net: nn.Module) -> None:
-    """Leaves out noise that a batch learned by heart must not have."""
-    for module in _dropouts(net):
-        module.eval()
-
-
-def has_dropout(net: nn.Module) -> bool:
-    """Whether a net leaves out values at random in training."""
-    return any(module.p > 0 for module in _dropouts(net))
-
-
-def _dropouts(net: nn.Module) -> list[nn.modules.dropout._DropoutNd]:
-    return [module for module in net.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
 
 
 def training_batch(parts: Parts, device: torch.device, most: int = LARGEST_BATCH) -> Batch:
