@@ -184,7 +184,7 @@ PLANTED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "unlearned_batch",
         lambda: {"module": Plain(kind=functools.partial(SGD, weight_decay=90)), "train": batches()},
     ),
-    "a rate of zero": ("zero_rate", lambda: {"module": Plain(0.0, step_lr(99)), "train": batches()}),
+    "a rate of zero": ("unlearned_batch", lambda: {"module": Plain(0.0, step_lr(99)), "train": batches()}),
     "a slow dataset": ("slow_loader", lambda: {"module": Plain(), "train": DataLoader(Slow(), 16)}),
 }
 
@@ -218,7 +218,8 @@ def test_the_schedule_is_that_of_the_whole_run() -> None:
     assert result.ok and result.plan is not None and result.trial is not None
     assert result.trial.num_steps > 102
     preview = result.plan.preview
-    assert (preview.num_steps, preview.schedule, preview.peak) == (100, "OneCycleLR", pytest.approx(1e-2, rel=1e-3))
+    assert (preview.num_steps, preview.schedule) == (100, "OneCycleLR")
+    assert preview.peak == pytest.approx(1e-2, rel=1e-3)
     assert preview.rates[-1] < 1e-5
 
 

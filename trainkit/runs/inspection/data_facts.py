@@ -153,7 +153,7 @@ def _looks(data: DataModule, parts: list[Part]) -> dict[str, PartLook]:
 def _some_inputs(data: DataModule, part: Part, seconds: float) -> list[Tensor]:
     """Inputs of some rows of a part, as many as can be read in the time; none where they are no tensor."""
     rows, found, deadline = data.rows(part), list[Tensor](), time.perf_counter() + seconds
-    for chosen in rows[spread_rows(len(rows), MOST_LOOKED_AT)].split(SAMPLES_PER_READ):
+    for chosen in torch.split(rows[spread_rows(len(rows), MOST_LOOKED_AT)], SAMPLES_PER_READ):
         inputs = data.source.fetch(chosen, 0)[0]
         if not isinstance(inputs, Tensor):
             return []

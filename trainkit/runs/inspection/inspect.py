@@ -97,7 +97,7 @@ def _inspect(parts: RunParts, devices: Devices, environment: Environment, narrat
             narrator.say("note", str(finding))
     mended = tuple(finding for finding in found if finding.severity != "note")
     notes = tuple(finding for finding in found if finding.severity == "note")
-    return CheckResult(mended, notes, environment, data, plan, trial, speed, isinstance(parts, ModuleParts))
+    return CheckResult(mended, notes, environment, data, plan, trial, speed, is_own=isinstance(parts, ModuleParts))
 
 
 def _judge(data: DataFacts, plan: PlanFacts | None, trial: Trial | None, speed: Speed | None) -> Iterator[Finding]:

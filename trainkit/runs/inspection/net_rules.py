@@ -126,6 +126,8 @@ def _is_unlearned(trial: Trial) -> bool:
 
 
 def _advice(trial: Trial) -> str:
+    if trial.peak == 0:
+        return "a learning rate above 0"
     if trial.weight_decay >= HEAVY_DECAY:
         return f"a smaller weight_decay: {trial.weight_decay:g} pulls the weights to 0"
     has_gradients = float(np.median(trial.norms)) > NO_GRADIENT

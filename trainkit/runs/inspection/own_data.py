@@ -47,7 +47,7 @@ def loader_facts(data: LoaderData) -> tuple[DataFacts, tuple[str, ...]]:
                 )
             if inputs:
                 looks[part] = look_of(inputs)
-            sizes[part] = sum(len(dataset) for dataset in datasets)  # type: ignore[arg-type]
+            sizes[part] = sum(map(len, datasets))  # type: ignore[arg-type]
             keys[part] = np.asarray([key for key, _ in samples], dtype=np.int64)
             labels = [label for _, label in samples if label is not None]
             if len(labels) == len(samples):

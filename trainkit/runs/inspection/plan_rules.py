@@ -49,8 +49,9 @@ def _or_cosine(preview: Preview) -> str:
 def zero_rate(facts: PlanFacts) -> Iterator[Finding]:
     """A rate with which nothing is learned."""
     if not facts.preview.rates.any():
-        where = _where(facts.preview) if facts.preview.is_own else "optimizer.lr"
-        yield error("zero_rate", "the learning rate is 0 throughout", where, "a learning rate above 0, such as 1e-3")
+        yield error(
+            "zero_rate", "the learning rate is 0 throughout", "optimizer.lr", "a learning rate above 0, such as 1e-3"
+        )
 
 
 def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
@@ -173,10 +174,11 @@ def small_normalised(facts: PlanFacts) -> Iterator[Finding]:
         yield warning("small_normalised", what, "data.batch_size", hint)
 
 
-SCHEDULE_RULES: tuple[Rule[PlanFacts], ...] = (zero_rate, long_warm_up, no_decay, decays_early, many_cycles)
+SCHEDULE_RULES: tuple[Rule[PlanFacts], ...] = (long_warm_up, no_decay, decays_early, many_cycles)
 """Those on the learning rate, which hold for a ``LightningModule`` of the user's own too."""
 
 PLAN_RULES: tuple[Rule[PlanFacts], ...] = (
+    zero_rate,
     *SCHEDULE_RULES,
     wrong_direction,
     late_validation,

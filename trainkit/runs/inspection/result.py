@@ -25,8 +25,8 @@ class CheckResult:
             learning rate alone, and None where it has no schedule.
         trial: What learning one batch showed; None for a classical model, or a module whose loss is not seen.
         speed: Of loader and net, in samples a second; likewise None where it could not be measured.
-        is_own: Whether it is a run of the user's own LightningModule, of which less is looked at.
         seconds: That it all took.
+        is_own: Whether it is a run of the user's own LightningModule, of which less is looked at.
     """
 
     findings: tuple[Finding, ...]
@@ -36,8 +36,8 @@ class CheckResult:
     plan: PlanFacts | None = None
     trial: Trial | None = None
     speed: Speed | None = None
-    is_own: bool = False
     seconds: float = 0.0
+    is_own: bool = False
 
     @property
     def ok(self) -> bool:
