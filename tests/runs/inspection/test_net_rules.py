@@ -41,6 +41,7 @@ DIVERGED = {"last_loss": 900.0, "highest_loss": 900.0}
         ({"input_mean": 29.0, "input_std": 25.0}, None),
         ({"input_mean": 120.0}, "unscaled_inputs"),
         ({"strong_dropouts": ("drop (0.97)",)}, "strong_dropout"),
+        ({"failure": "ValueError at step 2: gone"}, "failing_step"),
         ({"still_norms": ("norm",)}, "still_norm"),
         ({"eval_noise": 0.3}, "noisy_evaluation"),
         ({"eval_dependence": 0.3}, "batch_dependence"),

@@ -80,6 +80,16 @@ class Denoising(Plain):
         return functional.mse_loss(self.net(batch[0]), 10 * torch.randn(len(batch[0]), 3))
 
 
+class Careful(Plain):
+    """Refuses to go on with a large loss."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        if loss > 1e3:
+            raise ValueError("the loss is gone")
+        return loss
+
+
 class Slow(Dataset[Any]):
     """A hundredth of a second for each sample."""
 
@@ -149,6 +159,7 @@ HEALTHY: dict[str, Callable[[], dict[str, Any]]] = {
 
 PLANTED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "a rate of a million": ("diverges", lambda: {"module": Plain(1e6), "train": batches()}),
+    "a rate that a module refuses": ("failing_step", lambda: {"module": Careful(1e9), "train": batches()}),
     "a rate of next to nothing": ("unlearned_batch", lambda: {"module": Plain(1e-9), "train": batches()}),
     "a rate gone after an epoch": (
         "decays_early",
@@ -178,7 +189,7 @@ PLANTED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "validation not scaled": (
         "other_scale",
-        lambda: {"module": Plain(), "train": batches(), "val": batches(fixed().dataset.tensors[0] * 255, LABELS[:40])},
+        lambda: {"module": Plain(), "train": batches(), "val": batches(torch.randn(40, 4) * 255, LABELS[:40])},
     ),
     "a decay that pulls to zero": (
         "unlearned_batch",

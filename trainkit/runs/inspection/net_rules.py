@@ -190,6 +190,14 @@ def heavy_clipping(trial: Trial) -> Iterator[Finding]:
         yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.3g}")
 
 
+def failing_step(trial: Trial) -> Iterator[Finding]:
+    """A training step of the user's own that goes well once and then fails."""
+    if trial.failure and not _diverges(trial):
+        what = f"a step fails while one batch is learned: {trial.failure}"
+        hint = f"a smaller learning rate than {trial.peak:.2g}, or look at what changes from one step to the next"
+        yield error("failing_step", what, "module", hint)
+
+
 def strong_dropout(trial: Trial) -> Iterator[Finding]:
     """Dropout that leaves next to nothing."""
     if trial.strong_dropouts:
@@ -234,6 +242,7 @@ NET_RULES: tuple[Rule[Trial], ...] = (
     constant_outputs,
     squashed_outputs,
     heavy_clipping,
+    failing_step,
     strong_dropout,
     still_norm,
     noisy_evaluation,

@@ -84,7 +84,7 @@ def try_own_batch(parts: ModuleParts, devices: Devices, seconds: float = SECONDS
         try:
             run_on(trainer.fit, module, parts, {"train": _Repeated(batch, parts.data.steps_per_epoch(), watch)})
         except Exception as error:
-            failed = f"learning one batch ({type(error).__name__} at step {len(watch.losses) + 1}: {first_line(error)})"
+            failed = f"{type(error).__name__} at step {len(watch.times) + 1}: {first_line(error)}"
     return watch.outcome(failed)
 
 
@@ -232,9 +232,11 @@ class _Watch(L.Callback):
                 num_steps=len(self.losses) - 1,
                 norms=np.asarray(self.norms),
                 is_steady=self.is_steady and self.losses[0] > 0,
+                failure=failed,
             )
-        elif not failed:
-            failed = "the loss (nothing with 'loss' in its name is logged)"
-        unseen = (*([failed] if failed else []), *self.unseen)
+        else:
+            self.unseen.append(f"the loss ({failed or 'nothing with loss in its name is logged'})")
         typical = float(np.median(self.times[1:])) if len(self.times) > 1 else None
-        return OwnTrial(trial, self.preview, None if typical is None else self.size / max(typical, 1e-9), unseen)
+        return OwnTrial(
+            trial, self.preview, None if typical is None else self.size / max(typical, 1e-9), tuple(self.unseen)
+        )

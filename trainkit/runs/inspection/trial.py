@@ -72,6 +72,7 @@ class Trial:
         eval_noise: Largest relative difference of two equal forward passes in eval mode; 0 below rounding.
         eval_dependence: Likewise of a sample's outputs in eval mode when half the batch is missing; infinite where the
             net does not take half a batch.
+        failure: How a step failed on the way, of a module of the user's own; empty where none did.
         is_steady: Whether the loss is one that has to fall; it need not with several optimizers, as of a GAN.
         is_own: Whether a ``LightningModule`` of the user's own learned.
     """
@@ -101,6 +102,7 @@ class Trial:
     still_norms: tuple[str, ...] = ()
     eval_noise: float = 0.0
     eval_dependence: float = 0.0
+    failure: str = ""
     is_steady: bool = True
     is_own: bool = False
 
