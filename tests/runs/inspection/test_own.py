@@ -245,6 +245,10 @@ def test_a_rate_by_epoch_falls_once_an_epoch() -> None:
     [
         (lambda: {"module": GAN(), "train": loader()}, "the learning rate (optimized by hand)"),
         (
+            lambda: {"module": Plain(), "train": iter([next(iter(batches()))]), "overrides": ["trainer.max_steps=20"]},
+            "learning and learning rate (no batch of the stream is left)",
+        ),
+        (
             lambda: {"module": Plain(), "train": DataLoader(Stream(), 16), "overrides": ["trainer.max_steps=20"]},
             "rows of train (its loader does not go by index)",
         ),

@@ -79,6 +79,8 @@ def try_own_batch(parts: ModuleParts, devices: Devices, seconds: float = SECONDS
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))), seeded(parts.config.seed), silent():
         watch = _Watch(parts, seconds)
         batch = first_batch(parts)
+        if batch is None:
+            return OwnTrial(None, None, None, ("learning and learning rate (no batch of the stream is left)",))
         trainer = L.Trainer(**_options(parts, devices, watch))
         failed = ""
         try:
@@ -89,10 +91,10 @@ def try_own_batch(parts: ModuleParts, devices: Devices, seconds: float = SECONDS
 
 
 def first_batch(parts: ModuleParts) -> Any:
-    """The first batch of training as the run gives it."""
+    """The first batch of training as the run gives it; None where a stream has none left after it was tried."""
     loaders = train_loaders(parts, AtStart())
-    first = next(iter(loaders))
-    return first[0] if hasattr(loaders, "flattened") else first
+    first = next(iter(loaders), None)
+    return first[0] if first is not None and hasattr(loaders, "flattened") else first
 
 
 def batch_size_of(batch: Any) -> int:
