@@ -78,7 +78,7 @@ def look(parts: ModuleParts, devices: Devices) -> Look:
     options |= {"accumulate_grad_batches": 1, "fast_dev_run": True, **UNRECORDED}
     options |= {"callbacks": [_Plain()], "plugins": [AtomicCheckpointIO()]}
     devices_of_torch = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices_of_torch), seeded(parts.config.seed), _silent():
+    with torch.random.fork_rng(devices=devices_of_torch), seeded(parts.config.seed), silent():
         trainer = L.Trainer(**options)
         try:
             run_on(trainer.fit, module, parts, loaders)
@@ -121,7 +121,8 @@ def _failure(module: L.LightningModule, error: Exception) -> ConfigError:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
+    """Neither Lightning nor a warning says a word."""
     with warnings.catch_warnings(), quiet_lightning():
         warnings.simplefilter("ignore")
         yield

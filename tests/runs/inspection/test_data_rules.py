@@ -10,6 +10,7 @@ from trainkit.runs.inspection.data_facts import DataFacts
 from trainkit.runs.inspection.data_rules import DATA_RULES
 from trainkit.runs.inspection.finding import Finding, apply
 from trainkit.runs.inspection.leakage import Leak
+from trainkit.runs.inspection.values import PartLook, Sentinel
 
 CLASSES = ("a", "b")
 
@@ -159,6 +160,38 @@ def test_a_feature_that_gives_the_target_away(kind: str, hint: str) -> None:
     assert (one.what, one.hint) == ("alone gives the target: status (AUROC 1.000)", hint)
 
 
+@pytest.mark.parametrize(
+    ("val", "name"),
+    [
+        (PartLook((3, 8, 9), 0.5, 0.3), None),
+        (PartLook((3, 8, 9), 0.5, 5.0), None),
+        (PartLook((3, 8, 9), 127.0, 76.0), "other_scale"),
+        (PartLook((3, 8, 9), 0.002, 0.001), "other_scale"),
+        (PartLook((3, 8, 9), 9.0, 0.3), "other_scale"),
+        (PartLook((3, 8, 9), float("nan"), float("nan")), None),
+        (PartLook((3, 9, 8), 0.5, 0.3), "other_shape"),
+        (PartLook(None, 0.5, 0.3), None),
+    ],
+)
+def test_parts_have_to_look_alike(val: PartLook, name: str | None) -> None:
+    given = found(looks={"train": PartLook((3, 8, 9), 0.5, 0.3), "val": val})
+    assert [finding.name for finding in given] == ([name] if name else [])
+
+
+def test_what_is_told_of_parts_that_look_different() -> None:
+    looks = {"train": PartLook((3, 8, 9), 0.5, 0.25), "test": PartLook((3, 9, 8), 128.0, 64.0)}
+    assert [finding.what for finding in found(looks=looks)] == [
+        "test inputs are 3×9×8, training inputs are 3×8×9",
+        "test inputs have mean 128, deviation 64; training inputs mean 0.5, deviation 0.25",
+    ]
+
+
+def test_a_hint_names_each_source_column_once() -> None:
+    leaks = (Leak("t.days", "AUROC", 1.0), Leak("t.year", "AUROC", 1.0), Leak("x", "AUROC", 1.0))
+    (one,) = found(leaks=leaks, sources={"t.days": "t", "t.year": "t"}, input_kind="table")
+    assert one.hint == "if it is not known when you predict: 'data.ignore=[t,x]'"
+
+
 def test_an_identifier_and_changing_samples() -> None:
     names = [finding.what for finding in found(identifiers=("id", "key"), num_changing=3, num_read_twice=16)]
     assert names == ["numbers the rows: id, key", "3 of 16 validation samples changed between two reads"]
@@ -176,6 +209,8 @@ def test_every_rule_gives_findings_of_its_own_name(rule: Callable[[DataFacts], A
         leaks=(Leak("x", "AUROC", 1.0),),
         identifiers=("id",),
         num_changing=1,
+        looks={"train": PartLook((1, 4, 16), 0.3, 0.4), "val": PartLook((1, 16, 4), 77.0, 100.0)},
+        sentinels=(Sentinel("x", -999e6, 0.04),),
     )  # fmt: skip
     given = list(rule(bad))
     assert given and {finding.name for finding in given} == {rule.__name__}

@@ -60,6 +60,8 @@ def test_speed_batch_and_rows() -> None:
     )
     assert speed_line(Speed(500, 1200)).endswith("the loader limits")
     trial = Trial(2.3026, 0.0391, 2.3, num_samples=64, num_steps=25, peak=3e-3)
+    assert trial_line(trial) == "one batch of 64: loss 2.3 → 0.0391 in 25 steps at 0.003"
+    trial = replace(trial, has_dropout=True)
     assert trial_line(trial) == "one batch of 64: loss 2.3 → 0.0391 in 25 steps at 0.003, without dropout"
     keys = {"train": np.arange(4), "val": np.arange(3, 5), "test": np.arange(7, 9)}
     targets = {part: np.zeros(len(rows)) for part, rows in keys.items()}

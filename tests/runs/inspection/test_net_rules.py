@@ -40,6 +40,20 @@ DIVERGED = {"last_loss": 900.0, "highest_loss": 900.0}
         ({}, None),
         ({"input_mean": 29.0, "input_std": 25.0}, None),
         ({"input_mean": 120.0}, "unscaled_inputs"),
+        ({"strong_dropouts": ("drop (0.97)",)}, "strong_dropout"),
+        ({"failure": "ValueError at step 2: gone"}, "failing_step"),
+        ({"still_norms": ("norm",)}, "still_norm"),
+        ({"eval_noise": 0.3}, "noisy_evaluation"),
+        ({"eval_dependence": 0.3}, "batch_dependence"),
+        ({"eval_dependence": INF}, "batch_dependence"),
+        ({"last_loss": 5.0, "highest_loss": 50.0, "is_steady": False}, None),
+        ({"last_loss": NAN, "is_steady": False}, "diverges"),
+        ({"highest_loss": 1e6, "is_steady": False}, "diverges"),
+        ({"last_loss": 2.3, "is_steady": False}, None),
+        ({"last_loss": 2.2, "is_own": True}, None),
+        ({"last_loss": 2.2}, "unlearned_batch"),
+        ({"last_loss": 2.29, "is_own": True}, "unlearned_batch"),
+        ({"last_loss": 2.3, "peak": 0.0}, None),
         ({"input_std": 70.0}, "unscaled_inputs"),
         ({"input_spread": 0.05}, None),
         ({"input_spread": 0.001}, "flat_inputs"),
@@ -120,6 +134,24 @@ def test_a_trial_is_judged_by_one_cause(changes: dict[str, Any], name: str | Non
 def test_what_is_told_and_advised(changes: dict[str, Any], what: str, hint: str) -> None:
     (one,) = found(**changes)
     assert (one.what, one.hint) == (what, hint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "hint"),
+    [
+        ({"last_loss": 2.3, "is_own": True}, "module", "a larger learning rate"),
+        (
+            {"last_loss": 2.3, "weight_decay": 5.0},
+            "model, optimizer",
+            "a smaller weight_decay: 5 pulls the weights to 0",
+        ),
+        (DIVERGED | {"is_own": True}, "module", "a smaller learning rate, such as 0.0003, or gradient clipping"),
+        ({"input_std": 99.0, "is_own": True}, "data", "scale them"),
+    ],
+)
+def test_where_it_is_and_what_to_do(changes: dict[str, Any], where: str, hint: str) -> None:
+    (one,) = found(**changes)
+    assert (one.where, one.hint) == (where, hint)
 
 
 def test_long_lists_of_parameters_are_cut() -> None:

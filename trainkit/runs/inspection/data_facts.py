@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,10 @@ from torch.utils.data import Dataset, Subset
 
 from trainkit.data import DataModule
 from trainkit.data.module import Part
+from trainkit.data.readers import TableReader
 from trainkit.data.sources import DatasetSource, TensorSource
 from trainkit.runs.inspection.leakage import Column, Leak, find_leaks, identifiers
+from trainkit.runs.inspection.values import PartLook, Sentinel, find_sentinels, look_of, spread_rows
 from trainkit.types import Inputs
 
 PARTS: tuple[Part, ...] = ("test", "val", "train")
@@ -22,6 +25,9 @@ PARTS: tuple[Part, ...] = ("test", "val", "train")
 
 COMPARE_SECONDS = 1.5
 """For reading and hashing rows, over all parts: about a million rows of a table."""
+
+LOOK_SECONDS, MOST_LOOKED_AT = 0.5, 128
+"""For comparing the scale of the parts, and samples of each."""
 
 ROWS_PER_READ, SAMPLES_PER_READ = 4_096, 32
 """Rows of tensors in memory, and samples of the user's own Dataset, between two looks at the clock."""
@@ -54,6 +60,10 @@ class DataFacts:
         num_read_twice: Validation samples that were read twice.
         leaks: Features that alone give the target.
         identifiers: Features that number the rows.
+        sources: Column of the table by feature, where they differ, as of the parts of a date.
+        sentinels: Features with a value far beyond all others.
+        looks: What the inputs of each part look like, where they are one tensor.
+        is_own: Whether the samples are those of the user's own loaders, of which no more is known.
     """
 
     sizes: dict[str, int]
@@ -69,6 +79,14 @@ class DataFacts:
     num_read_twice: int = 0
     leaks: tuple[Leak, ...] = ()
     identifiers: tuple[str, ...] = ()
+    sources: dict[str, str] = field(default_factory=dict)
+    sentinels: tuple[Sentinel, ...] = ()
+    looks: dict[str, PartLook] = field(default_factory=dict)
+    is_own: bool = False
+
+    def columns_of(self, features: Iterable[str]) -> str:
+        """Columns of the table that features come from, as ``data.ignore`` takes them."""
+        return ",".join(dict.fromkeys(self.sources.get(feature, feature) for feature in features))
 
     @property
     def num_compared(self) -> int:
@@ -97,7 +115,7 @@ def data_facts(data: DataModule) -> DataFacts:
     targets = {part: data.targets(part) for part in parts}
     most = MOST_ROWS if isinstance(data.source, TensorSource) else MOST_SAMPLES
     rows = np.linspace(0, len(targets["train"]) - 1, min(len(targets["train"]), most)).astype(np.int64)
-    columns = _columns(data, rows)
+    columns, sources = _columns(data, rows), _sources(data)
     changing, read_twice = _read_twice(data)
     keys, key_targets = _keys(data, parts)
     return DataFacts(
@@ -113,8 +131,36 @@ def data_facts(data: DataModule) -> DataFacts:
         num_changing=changing,
         num_read_twice=read_twice,
         leaks=tuple(find_leaks(columns, targets["train"][rows], spec.num_classes)),
-        identifiers=tuple(identifiers(columns)),
+        identifiers=tuple(name for name in identifiers(columns) if name not in sources),
+        sources=sources,
+        sentinels=tuple(find_sentinels(columns)),
+        looks=_looks(data, parts),
     )
+
+
+def _sources(data: DataModule) -> dict[str, str]:
+    numbers = data.reader.encoder.numbers if isinstance(data.reader, TableReader) else ()
+    return {number.name: number.column for number in numbers if number.name != number.column}
+
+
+def _looks(data: DataModule, parts: list[Part]) -> dict[str, PartLook]:
+    if isinstance(data.reader, TableReader):
+        return {}  # cut from one table
+    read = {str(part): _some_inputs(data, part, LOOK_SECONDS / len(parts)) for part in parts}
+    return {part: look_of(samples) for part, samples in read.items() if samples}
+
+
+def _some_inputs(data: DataModule, part: Part, seconds: float) -> list[Tensor]:
+    """Inputs of some rows of a part, as many as can be read in the time; none where they are no tensor."""
+    rows, found, deadline = data.rows(part), list[Tensor](), time.perf_counter() + seconds
+    for chosen in torch.split(rows[spread_rows(len(rows), MOST_LOOKED_AT)], SAMPLES_PER_READ):
+        inputs = data.source.fetch(chosen, 0)[0]
+        if not isinstance(inputs, Tensor):
+            return []
+        found.extend(inputs)
+        if time.perf_counter() > deadline:
+            break
+    return found
 
 
 def _keys(data: DataModule, parts: list[Part]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -194,15 +240,16 @@ def _same_dataset(data: DataModule) -> tuple[str, ...]:
     if not isinstance(source, DatasetSource):
         return ()
     first, others = source.datasets[0], list(enumerate(source.datasets))[1:]
-    same = (_part_of(data, position) for position, part in others if _shares_samples(part, first))
+    same = (_part_of(data, position) for position, part in others if shares_samples(part, first))
     return tuple(part for part in same if part is not None)
 
 
-def _shares_samples(one: Dataset[Any], other: Dataset[Any]) -> bool:
+def shares_samples(one: Dataset[Any], other: Dataset[Any]) -> bool:
     """Whether two datasets are one object, or parts of one object that overlap."""
     if isinstance(one, Subset) and isinstance(other, Subset):
         return one.dataset is other.dataset and bool(set(one.indices) & set(other.indices))
-    return one is other
+    wholes = [dataset.dataset if isinstance(dataset, Subset) else dataset for dataset in (one, other)]
+    return wholes[0] is wholes[1]
 
 
 def _read_twice(data: DataModule) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from trainkit.evaluation import wilson
 from trainkit.runs.inspection.data_facts import DataFacts
 from trainkit.runs.inspection.finding import Finding, Rule, error, listed, note, warning
+from trainkit.runs.inspection.values import PartLook
 
 SHARED = 0.01
 """Share of a part's rows that stand in training too, from which it counts: a score can be too good by that share, and
@@ -29,8 +30,15 @@ BEYOND_CHANCE = 2.0
 """Share of equal rows over that expected of independent columns, from which they are no chance; columns that depend on
 each other make more rows equal than independent ones."""
 
+FEWEST_LABELS = 100
+"""Samples of one label below which chance may be the reason."""
+
 CHANNELS = (1, 3, 4)
 """Channels of images as they are stored."""
+
+OTHER_SCALE = 20.0
+"""Deviation of the inputs of a part over that of training, and distance of their means in deviations, from which both
+were not scaled alike."""
 
 NAMES = {"val": "validation", "test": "test", "train": "training"}
 
@@ -39,7 +47,10 @@ def same_dataset(facts: DataFacts) -> Iterator[Finding]:
     """One Dataset object for training and another part."""
     for part in facts.same_dataset:
         what = f"training and {NAMES[part]} read the same samples of one Dataset object"
-        yield error("same_dataset", what, f"data.{part}", f"leave {part} out: it is then drawn from the training data")
+        hint = f"leave {part} out: it is then drawn from the training data"
+        if facts.is_own:
+            hint = "cut it into parts that share no rows, as torch.utils.data.random_split does"
+        yield error("same_dataset", what, f"data.{part}", hint)
 
 
 def shared_rows(facts: DataFacts) -> Iterator[Finding]:
@@ -89,6 +100,14 @@ def constant_labels(facts: DataFacts) -> Iterator[Finding]:
         yield error("constant_labels", what, "data", hint)
 
 
+def one_label(facts: DataFacts) -> Iterator[Finding]:
+    """Samples of the user's own loaders that all end in the same number."""
+    labels = facts.targets.get("train", np.empty(0))
+    if len(labels) >= FEWEST_LABELS and (labels == labels[0]).all():
+        what = f"the last value of all {len(labels):,} training samples that were read is {labels[0]:g}"
+        yield error("constant_labels", what, "data, train", "look at how the labels are read")
+
+
 def single_class(facts: DataFacts) -> Iterator[Finding]:
     """A validation or test part of one class only: its AUROC does not exist, its accuracy is that of a constant."""
     for part in ("val", "test"):
@@ -134,6 +153,41 @@ def swapped_axes(facts: DataFacts) -> Iterator[Finding]:
             yield error("swapped_axes", what, "data", "inputs are [channels, height, width]: permute(2, 0, 1)")
 
 
+def other_shape(facts: DataFacts) -> Iterator[Finding]:
+    """Inputs of another shape than those of training, as images with height and width swapped."""
+    for part, look in _others(facts):
+        shape = facts.looks["train"].shape
+        if shape is not None and look.shape is not None and look.shape != shape:
+            sizes = ["×".join(map(str, sizes)) or "single numbers" for sizes in (look.shape, shape)]
+            what = f"{NAMES[part]} inputs are {sizes[0]}, training inputs are {sizes[1]}"
+            yield warning("other_shape", what, f"data.{part}", "read and transform both in the same way")
+
+
+def other_scale(facts: DataFacts) -> Iterator[Finding]:
+    """Inputs of another scale than those of training, as pixels divided by 255 in one part only."""
+    for part, look in _others(facts):
+        train = facts.looks["train"]
+        low, high = sorted([look.std, train.std])
+        is_shifted = train.std > 0 and abs(look.mean - train.mean) > OTHER_SCALE * max(train.std, look.std)
+        if (low > 0 and high > OTHER_SCALE * low) or is_shifted:
+            numbers = [f"mean {one.mean:.3g}, deviation {one.std:.3g}" for one in (look, train)]
+            what = f"{NAMES[part]} inputs have {numbers[0]}; training inputs {numbers[1]}"
+            yield error("other_scale", what, f"data.{part}", "scale both in the same way")
+
+
+def _others(facts: DataFacts) -> list[tuple[str, PartLook]]:
+    return [(part, look) for part, look in facts.looks.items() if part != "train" and "train" in facts.looks]
+
+
+def sentinel_values(facts: DataFacts) -> Iterator[Finding]:
+    """Numbers that stand for missing values, and ruin the scale of their column."""
+    if facts.sentinels:
+        named = listed(f"{one.value:g} in {100 * one.share:.0f} % of {one.feature}" for one in facts.sentinels)
+        what = f"values far beyond all others of their column: {named}"
+        instead = "leave the cells empty" if facts.input_kind == "table" else "put the mean in their place"
+        yield warning("sentinel_values", what, "data", f"if they mark what is missing: {instead}")
+
+
 def swapped_batch(facts: DataFacts) -> Iterator[Finding]:
     """Vectors with as many features as another part, or the whole data, has rows, and few rows: a transposed matrix."""
     if len(facts.input_shape) != 1:
@@ -149,7 +203,7 @@ def leaking_feature(facts: DataFacts) -> Iterator[Finding]:
     """A feature that alone gives the target (Kaufman et al., 2012, *TKDD* 6:4)."""
     if facts.leaks:
         named = listed(f"{leak.feature} ({leak.measure} {leak.value:.3f})" for leak in facts.leaks)
-        names = ",".join(leak.feature for leak in facts.leaks)
+        names = facts.columns_of(leak.feature for leak in facts.leaks)
         hint = f"if it is not known when you predict: 'data.ignore=[{names}]'" if facts.input_kind == "table" else ""
         yield error("leaking_feature", f"alone gives the target: {named}", "data", hint or "leave it out")
 
@@ -157,7 +211,9 @@ def leaking_feature(facts: DataFacts) -> Iterator[Finding]:
 def identifier(facts: DataFacts) -> Iterator[Finding]:
     """A feature that numbers the rows, of which a net learns the training rows by heart."""
     if facts.identifiers:
-        hint = f"'data.ignore=[{','.join(facts.identifiers)}]'" if facts.input_kind == "table" else "leave it out"
+        hint = (
+            f"'data.ignore=[{facts.columns_of(facts.identifiers)}]'" if facts.input_kind == "table" else "leave it out"
+        )
         yield warning("identifier", f"numbers the rows: {listed(facts.identifiers)}", "data", hint)
 
 
@@ -178,9 +234,15 @@ DATA_RULES: tuple[Rule[DataFacts], ...] = (
     missing_class,
     small_part,
     swapped_axes,
+    other_shape,
+    other_scale,
+    sentinel_values,
     swapped_batch,
     leaking_feature,
     identifier,
     changing_validation,
 )
 """Every rule on data, in the order in which findings are printed."""
+
+OWN_DATA_RULES: tuple[Rule[DataFacts], ...] = (same_dataset, shared_rows, one_label, other_shape, other_scale)
+"""Those that hold for samples of the user's own loaders."""

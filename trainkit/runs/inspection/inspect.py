@@ -15,17 +15,19 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.inspection import lines
 from trainkit.runs.inspection.data_facts import DataFacts, data_facts
-from trainkit.runs.inspection.data_rules import DATA_RULES
+from trainkit.runs.inspection.data_rules import DATA_RULES, OWN_DATA_RULES
 from trainkit.runs.inspection.environment import Environment, look_around
 from trainkit.runs.inspection.finding import Finding, apply, error
 from trainkit.runs.inspection.net_rules import NET_RULES
+from trainkit.runs.inspection.own import look_at_own
+from trainkit.runs.inspection.own_data import loader_facts
 from trainkit.runs.inspection.plan_facts import PlanFacts, plan_facts
-from trainkit.runs.inspection.plan_rules import PLAN_RULES
+from trainkit.runs.inspection.plan_rules import PLAN_RULES, SCHEDULE_RULES
 from trainkit.runs.inspection.result import CheckResult
 from trainkit.runs.inspection.speed import SPEED_RULES, Speed, measure_speed
 from trainkit.runs.inspection.trial import Trial, try_one_batch
 from trainkit.runs.narrate import Narrator
-from trainkit.runs.parts import LiveObjects, Parts, RunParts
+from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.pipeline import prepare
 from trainkit.runs.result import Result
 from trainkit.runs.schedule import run_schedule
@@ -58,7 +60,7 @@ def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
     finally:
         torch.set_num_threads(threads)
     seconds = time.perf_counter() - started
-    for line in lines.found_lines(result.findings):
+    for line in lines.found_lines(result.findings, has_seen_all=not result.is_own):
         narrator.say("found", line)
     return replace(result, seconds=seconds)
 
@@ -80,9 +82,14 @@ def _inspect(parts: RunParts, devices: Devices, environment: Environment, narrat
         device, cores = devices.torch_device, environment.cores
         speed = measure_speed(parts, run_schedule(parts), device, cores, trial.num_samples)
         narrator.say("speed", lines.speed_line(speed))
-    data = None if isinstance(parts.data, LoaderData) else data_facts(parts.data)
-    if data is not None:
+    unseen: tuple[str, ...] = ()
+    if isinstance(parts, ModuleParts):
+        trial, plan, speed, unseen = look_at_own(parts, devices, environment.cores, narrator)
+    data, unread = loader_facts(parts.data) if isinstance(parts.data, LoaderData) else (data_facts(parts.data), ())
+    if data.keys:
         narrator.say("rows", lines.rows_line(data))
+    if isinstance(parts, ModuleParts):
+        narrator.say("note", lines.unseen_line((*unseen, *unread)))
     found = [*_unavailable(parts, environment), *_judge(data, plan, trial, speed)]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     for finding in found:
@@ -90,16 +97,13 @@ def _inspect(parts: RunParts, devices: Devices, environment: Environment, narrat
             narrator.say("note", str(finding))
     mended = tuple(finding for finding in found if finding.severity != "note")
     notes = tuple(finding for finding in found if finding.severity == "note")
-    return CheckResult(mended, notes, environment, data, plan, trial, speed)
+    return CheckResult(mended, notes, environment, data, plan, trial, speed, is_own=isinstance(parts, ModuleParts))
 
 
-def _judge(
-    data: DataFacts | None, plan: PlanFacts | None, trial: Trial | None, speed: Speed | None
-) -> Iterator[Finding]:
-    if data is not None:
-        yield from apply(DATA_RULES, data)
+def _judge(data: DataFacts, plan: PlanFacts | None, trial: Trial | None, speed: Speed | None) -> Iterator[Finding]:
+    yield from apply(OWN_DATA_RULES if data.is_own else DATA_RULES, data)
     if plan is not None:
-        yield from apply(PLAN_RULES, plan)
+        yield from apply(SCHEDULE_RULES if plan.preview.is_own else PLAN_RULES, plan)
     if trial is not None:
         yield from apply(NET_RULES, trial)
     if speed is not None:

@@ -41,7 +41,8 @@ def broken_line(environment: Environment) -> str:
 def trial_line(trial: Trial) -> str:
     """How one batch was learned."""
     losses = f"loss {trial.first_loss:.3g} → {trial.last_loss:.3g}"
-    return f"one batch of {trial.num_samples}: {losses} in {trial.num_steps} steps at {trial.peak:.2g}, without dropout"
+    without = ", without dropout" if trial.has_dropout else ""
+    return f"one batch of {trial.num_samples}: {losses} in {trial.num_steps} steps at {trial.peak:.2g}{without}"
 
 
 def schedule_line(preview: Preview) -> str:
@@ -93,8 +94,13 @@ def rows_line(facts: DataFacts) -> str:
     return f"{compared} compared · in training too: {', '.join(shared)}" if shared else f"{total:,}, all in training"
 
 
-def found_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
+def unseen_line(unseen: tuple[str, ...]) -> str:
+    """What was not looked at of the user's own module."""
+    return "of your own module, not looked at: " + ", ".join([*unseen, "what it watches and how it scores"])
+
+
+def found_lines(findings: tuple[Finding, ...], has_seen_all: bool = True) -> Iterator[str]:
     """One line for each finding, or that there is none."""
     if not findings:
-        yield "nothing to mend"
+        yield "nothing to mend" + ("" if has_seen_all else " in what was looked at")
     yield from map(str, findings)

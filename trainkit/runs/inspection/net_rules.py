@@ -24,8 +24,17 @@ ENOUGH_STEPS = 20
 UNLEARNED = 0.9
 """Last loss over first, from which one batch was not learned; a linear model of noisy numbers comes to about a half."""
 
+OWN_UNLEARNED = 0.98
+"""The same for a ``LightningModule`` of the user's own, whose loss may have a floor that is not known."""
+
 DIVERGED, SPIKE = 1.5, 10.0
 """Last and largest loss over the first (or chance, if that is more), from which learning made it worse."""
+
+WILD = 1e3
+"""Largest loss over the first, at least 1, of nets that learn against each other, whose losses rise and fall."""
+
+HEAVY_DECAY = 1.0
+"""Weight decay that is above any in common use (at most 0.3)."""
 
 CONSTANT = 1e-5
 """Spread of the outputs over samples, relative to their size, below which they do not depend on the input."""
@@ -46,7 +55,8 @@ def unscaled_inputs(trial: Trial) -> Iterator[Finding]:
     """Inputs far from mean 0 and deviation 1."""
     if _is_unscaled(trial):
         what = f"inputs reach the net with means up to {trial.input_mean:.3g}, deviations up to {trial.input_std:.3g}"
-        yield warning("unscaled_inputs", what, "data", "scale them: uint8 images and tables are scaled by trainkit")
+        hint = "scale them" if trial.is_own else "scale them: uint8 images and tables are scaled by trainkit"
+        yield warning("unscaled_inputs", what, "data", hint)
 
 
 def _is_unscaled(trial: Trial) -> bool:
@@ -88,10 +98,15 @@ def diverges(trial: Trial) -> Iterator[Finding]:
     if _diverges(trial):
         losses = f"{trial.first_loss:.3g} → {trial.highest_loss:.3g} → {trial.last_loss:.3g}"
         what = f"learning one batch makes it worse: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
-        yield error("diverges", what, "optimizer.lr", f"optimizer.lr={trial.peak / 10:.2g}")
+        where, hint = "optimizer.lr", f"optimizer.lr={trial.peak / 10:.2g}"
+        if trial.is_own:
+            where, hint = "module", f"a smaller learning rate, such as {trial.peak / 10:.2g}, or gradient clipping"
+        yield error("diverges", what, where, hint)
 
 
 def _diverges(trial: Trial) -> bool:
+    if not trial.is_steady:
+        return not math.isfinite(trial.last_loss) or trial.highest_loss > WILD * max(abs(trial.first_loss), 1.0)
     start = max(trial.first_loss, trial.chance or 0.0)
     spiked = trial.highest_loss > SPIKE * start
     return not math.isfinite(trial.last_loss) or trial.last_loss > DIVERGED * start or spiked
@@ -102,22 +117,29 @@ def unlearned_batch(trial: Trial) -> Iterator[Finding]:
     if _is_unlearned(trial) and not _is_explained(trial):
         losses = f"{trial.first_loss:.3g} → {trial.last_loss:.3g}"
         what = f"one batch is not learned: loss {losses} in {trial.num_steps} steps at {trial.peak:.2g}"
-        yield error("unlearned_batch", what, "model, optimizer", _advice(trial))
+        yield error("unlearned_batch", what, "module" if trial.is_own else "model, optimizer", _advice(trial))
 
 
 def _is_unlearned(trial: Trial) -> bool:
-    return trial.num_steps >= ENOUGH_STEPS and trial.last_loss > UNLEARNED * trial.first_loss
+    least = OWN_UNLEARNED if trial.is_own else UNLEARNED
+    return trial.is_steady and trial.num_steps >= ENOUGH_STEPS and trial.last_loss > least * trial.first_loss
 
 
 def _advice(trial: Trial) -> str:
+    if trial.peak == 0:
+        return "a learning rate above 0"
+    if trial.weight_decay >= HEAVY_DECAY:
+        return f"a smaller weight_decay: {trial.weight_decay:g} pulls the weights to 0"
     has_gradients = float(np.median(trial.norms)) > NO_GRADIENT
-    return "a larger optimizer.lr" if has_gradients else "gradients are next to 0: dead units, or saturated ones"
+    rate = "a larger learning rate" if trial.is_own else "a larger optimizer.lr"
+    return rate if has_gradients else "gradients are next to 0: dead units, or saturated ones"
 
 
 def _is_explained(trial: Trial) -> bool:
     """Whether another rule says why nothing is learned."""
     is_odd = _is_squashed(trial) or _is_constant(trial) or trial.input_spread < FLAT
-    return bool(trial.bad_gradients) or _diverges(trial) or is_odd
+    has_no_rate = trial.peak == 0 and not trial.is_own
+    return bool(trial.bad_gradients) or _diverges(trial) or is_odd or has_no_rate
 
 
 def detached(trial: Trial) -> Iterator[Finding]:
@@ -168,6 +190,47 @@ def heavy_clipping(trial: Trial) -> Iterator[Finding]:
         yield warning("heavy_clipping", what, "trainer.clip_norm", f"trainer.clip_norm={typical:.3g}")
 
 
+def failing_step(trial: Trial) -> Iterator[Finding]:
+    """A training step of the user's own that goes well once and then fails."""
+    if trial.failure and not _diverges(trial):
+        what = f"a step fails while one batch is learned: {trial.failure}"
+        hint = f"a smaller learning rate than {trial.peak:.2g}, or look at what changes from one step to the next"
+        yield error("failing_step", what, "module", hint)
+
+
+def strong_dropout(trial: Trial) -> Iterator[Finding]:
+    """Dropout that leaves next to nothing."""
+    if trial.strong_dropouts:
+        what = f"dropout leaves out nearly all: {listed(trial.strong_dropouts)}"
+        yield warning("strong_dropout", what, "model", "0.1 to 0.5 is common; it is the share that is left out")
+
+
+def still_norm(trial: Trial) -> Iterator[Finding]:
+    """BatchNorm whose running statistics stay at 0 and 1, while training uses those of the batch."""
+    if trial.still_norms:
+        what = f"a momentum of 0, so that the running statistics never move: {listed(trial.still_norms)}"
+        yield error("still_norm", what, "model", "momentum=0.1; in PyTorch it is the share of the new batch")
+
+
+def noisy_evaluation(trial: Trial) -> Iterator[Finding]:
+    """Outputs that differ from one forward pass to the next in eval mode."""
+    if trial.eval_noise:
+        what = f"two forward passes of one batch differ in eval mode, by {100 * trial.eval_noise:.2g} % of the outputs"
+        hint = "functional.dropout(x, p, training=self.training), and no other noise unless self.training"
+        yield error("noisy_evaluation", what, "model", hint)
+
+
+def batch_dependence(trial: Trial) -> Iterator[Finding]:
+    """Outputs of a sample that depend on the samples beside it."""
+    if trial.eval_dependence:
+        by = f"by {100 * trial.eval_dependence:.2g} % of the outputs"
+        what = f"outputs change in eval mode when half of the batch is missing, {by}"
+        if math.isinf(trial.eval_dependence):
+            what = "the net does not take half a batch, as the last one of an epoch is"
+        hint = "look for softmax, mean or norm over dim 0, a swapped batch_first, track_running_stats=False"
+        yield error("batch_dependence", what, "model", hint)
+
+
 NET_RULES: tuple[Rule[Trial], ...] = (
     unscaled_inputs,
     flat_inputs,
@@ -179,5 +242,10 @@ NET_RULES: tuple[Rule[Trial], ...] = (
     constant_outputs,
     squashed_outputs,
     heavy_clipping,
+    failing_step,
+    strong_dropout,
+    still_norm,
+    noisy_evaluation,
+    batch_dependence,
 )
 """Every rule on the net, in the order in which findings are printed."""

@@ -18,6 +18,9 @@ from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule, run_schedule
 
+SWINGING = ("Cyclic", "Restarts")
+"""In the names of schedules that are meant to go up and down."""
+
 PREVIEW_SECONDS = 1.0
 """For stepping the schedule through the run; some 100,000 steps."""
 
@@ -29,10 +32,11 @@ class Preview:
     Attributes:
         rates: float64 [steps], the rate that each optimizer step uses.
         base: What the optimizer was given.
-        schedule: Name of the schedule's class; empty for none.
+        schedule: Name of the schedule; empty for none.
         is_constant: Whether the schedule is meant to stay at its peak.
         num_steps: Optimizer steps of the run; more than ``rates`` where the run is too long to step through.
         peaks: Largest rate of each parameter group.
+        is_own: Whether a ``LightningModule`` of the user's own asks for it.
     """
 
     rates: np.ndarray
@@ -41,6 +45,7 @@ class Preview:
     is_constant: bool
     num_steps: int
     peaks: tuple[float, ...] = ()
+    is_own: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -151,8 +156,19 @@ def preview(parts: Parts, schedule: RunSchedule, seconds: float = PREVIEW_SECOND
                 break
     table = np.asarray(rates)
     is_constant = scheduler is None or (isinstance(scheduler, WarmupSchedule) and scheduler.shape == "constant")
-    name = "" if scheduler is None else type(scheduler).__name__
-    return Preview(table[:, 0], base, name, is_constant, total, tuple(map(float, table.max(axis=0))))
+    return Preview(table[:, 0], base, _name(parts, scheduler), is_constant, total, tuple(map(float, table.max(axis=0))))
+
+
+def _name(parts: Parts, scheduler: Any) -> str:
+    """The schedule as the user chose it; its class where that says that the rate is meant to swing."""
+    if scheduler is None:
+        return ""
+    if isinstance(scheduler, WarmupSchedule):
+        return scheduler.shape
+    kind, section = type(scheduler).__name__, parts.config.get("scheduler")
+    if parts.live.scheduler is not None or not section or any(word in kind for word in SWINGING):
+        return kind
+    return str(section["_target_"]).rpartition(".")[2]
 
 
 def _num_validations(schedule: RunSchedule) -> int:

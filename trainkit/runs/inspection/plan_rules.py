@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainkit.runs.inspection.finding import Finding, Rule, error, warning
-from trainkit.runs.inspection.plan_facts import PlanFacts, Preview
+from trainkit.runs.inspection.plan_facts import SWINGING, PlanFacts, Preview
 
 STILL_HIGH = 0.9
 """Share of the peak at the end of a run above which a schedule has not decayed."""
@@ -34,6 +34,26 @@ https://arxiv.org/abs/1803.08494)."""
 IN_STEPS = "schedules count optimizer steps, not epochs"
 
 
+def _in_steps(preview: Preview) -> str:
+    return "; its interval is 'epoch' unless you give another" if preview.is_own else f"; {IN_STEPS}"
+
+
+def _where(preview: Preview) -> str:
+    return "module, configure_optimizers" if preview.is_own else "scheduler"
+
+
+def _or_cosine(preview: Preview) -> str:
+    return ("" if preview.is_own else ", or scheduler=cosine") + _in_steps(preview)
+
+
+def zero_rate(facts: PlanFacts) -> Iterator[Finding]:
+    """A rate with which nothing is learned."""
+    if not facts.preview.rates.any():
+        yield error(
+            "zero_rate", "the learning rate is 0 throughout", "optimizer.lr", "a learning rate above 0, such as 1e-3"
+        )
+
+
 def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
     """A rate that rises for most of the run."""
     rates = facts.preview.rates
@@ -41,7 +61,7 @@ def long_warm_up(facts: PlanFacts) -> Iterator[Finding]:
         peak = max(facts.preview.peak, facts.preview.base)
         until = f"until step {rates.argmax() + 1:,} of {len(rates):,}"
         what = f"the learning rate rises {until}, to {rates.max():.2g} of {peak:.2g}"
-        yield warning("long_warm_up", what, "scheduler", f"a shorter warm-up; {IN_STEPS}")
+        yield warning("long_warm_up", what, _where(facts.preview), f"a shorter warm-up{_in_steps(facts.preview)}")
 
 
 def _rises_long(preview: Preview) -> bool:
@@ -53,12 +73,18 @@ def _rises_long(preview: Preview) -> bool:
 def no_decay(facts: PlanFacts) -> Iterator[Finding]:
     """A schedule that ends where it began (Google's Deep Learning Tuning Playbook: decay the rate to the end)."""
     preview = facts.preview
-    if not preview.schedule or preview.is_constant or not preview.is_whole or len(preview.rates) < 3:
+    if (
+        not preview.schedule
+        or not preview.peak
+        or preview.is_constant
+        or not preview.is_whole
+        or len(preview.rates) < 3
+    ):
         return
     end, peak = preview.rates[-1], preview.peak
     if end >= STILL_HIGH * peak and not _rises_long(preview) and not _swings(preview):
         what = f"{preview.schedule} ends at {100 * end / peak:.0f} % of its peak after {preview.num_steps:,} steps"
-        yield warning("no_decay", what, "scheduler", f"a period as long as the run, or scheduler=cosine; {IN_STEPS}")
+        yield warning("no_decay", what, _where(preview), f"a period as long as the run{_or_cosine(preview)}")
 
 
 def decays_early(facts: PlanFacts) -> Iterator[Finding]:
@@ -67,7 +93,7 @@ def decays_early(facts: PlanFacts) -> Iterator[Finding]:
     share = float((rates < GONE * facts.preview.peak).mean())
     if facts.preview.is_whole and share > GONE_FOR:
         what = f"the learning rate is below {100 * GONE:.0f} % of its peak for {100 * share:.0f} % of the run"
-        yield warning("decays_early", what, "scheduler", f"a slower decay; {IN_STEPS}")
+        yield warning("decays_early", what, _where(facts.preview), f"a slower decay{_in_steps(facts.preview)}")
 
 
 def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
@@ -75,11 +101,13 @@ def many_cycles(facts: PlanFacts) -> Iterator[Finding]:
     preview = facts.preview
     if _swings(preview):
         what = f"the learning rate of {preview.schedule} goes up and down {_num_cycles(preview)} times"
-        yield warning("many_cycles", what, "scheduler", f"a period of {preview.num_steps:,} steps; {IN_STEPS}")
+        yield warning(
+            "many_cycles", what, _where(preview), f"a period of {preview.num_steps:,} steps{_in_steps(preview)}"
+        )
 
 
 def _swings(preview: Preview) -> bool:
-    is_meant = any(word in preview.schedule for word in ("Cyclic", "Restarts"))
+    is_meant = any(word in preview.schedule for word in SWINGING)
     return _num_cycles(preview) >= MOST_CYCLES and not is_meant
 
 
@@ -146,11 +174,12 @@ def small_normalised(facts: PlanFacts) -> Iterator[Finding]:
         yield warning("small_normalised", what, "data.batch_size", hint)
 
 
+SCHEDULE_RULES: tuple[Rule[PlanFacts], ...] = (long_warm_up, no_decay, decays_early, many_cycles)
+"""Those on the learning rate, which hold for a ``LightningModule`` of the user's own too."""
+
 PLAN_RULES: tuple[Rule[PlanFacts], ...] = (
-    long_warm_up,
-    no_decay,
-    decays_early,
-    many_cycles,
+    zero_rate,
+    *SCHEDULE_RULES,
     wrong_direction,
     late_validation,
     long_patience,

@@ -20,21 +20,24 @@ class CheckResult:
         findings: What ought to be mended, errors first; empty where nothing was found.
         notes: What is only worth knowing.
         environment: Versions and what works here.
-        data: Facts about the data; None for loaders of the user's own.
-        plan: Learning rate, what is watched, batches; None for a classical model, or the user's LightningModule.
-        trial: What learning one batch showed; likewise.
-        speed: Of loader and net, in samples a second; likewise.
+        data: Facts about the data, of loaders of the user's own as far as samples can be read by index.
+        plan: Learning rate, what is watched, batches; None for a classical model. Of the user's LightningModule the
+            learning rate alone, and None where it has no schedule.
+        trial: What learning one batch showed; None for a classical model, or a module whose loss is not seen.
+        speed: Of loader and net, in samples a second; likewise None where it could not be measured.
         seconds: That it all took.
+        is_own: Whether it is a run of the user's own LightningModule, of which less is looked at.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[Finding, ...]
     environment: Environment
-    data: DataFacts | None
+    data: DataFacts
     plan: PlanFacts | None = None
     trial: Trial | None = None
     speed: Speed | None = None
     seconds: float = 0.0
+    is_own: bool = False
 
     @property
     def ok(self) -> bool:

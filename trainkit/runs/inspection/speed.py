@@ -39,6 +39,7 @@ class Speed:
         reads_dataset: Whether samples come one by one from the user's own Dataset.
         num_workers: Loader processes.
         cores: CPU cores.
+        is_own: Whether batches come from the user's own loaders.
     """
 
     loader: float
@@ -48,6 +49,7 @@ class Speed:
     reads_dataset: bool = False
     num_workers: int = 0
     cores: int = 1
+    is_own: bool = False
 
 
 def measure_speed(
@@ -135,8 +137,8 @@ def slow_loader(speed: Speed) -> Iterator[Finding]:
     workers = max(1, min(speed.cores, round(speed.compute / speed.loader) + 1))
     hint = "read larger pieces, or keep decoded samples in memory (ArrayData, uint8)"
     if speed.reads_dataset and speed.num_workers < workers:
-        hint = f"data.num_workers={workers}, or a Dataset with __getitems__"
-    yield warning("slow_loader", what, "data.num_workers", hint)
+        hint = f"{'' if speed.is_own else 'data.'}num_workers={workers}, or a Dataset with __getitems__"
+    yield warning("slow_loader", what, "data, train" if speed.is_own else "data.num_workers", hint)
 
 
 def slow_bf16(speed: Speed) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from trainkit.data.sources import map_inputs, seeded
 from trainkit.models import Network
 from trainkit.optim import build_optimizer
+from trainkit.runs.inspection.eval_facts import eval_facts, has_dropout, layer_facts, silence_dropout
 from trainkit.runs.parts import Parts
 from trainkit.tasks import Task
 from trainkit.types import Batch, Inputs
@@ -64,6 +65,16 @@ class Trial:
         input_std: Largest standard deviation of an input as it reaches the net.
         input_spread: Standard deviation over all inputs together; nan where there are only integers.
         is_class: Whether classes are learned.
+        has_dropout: Whether dropout was left out.
+        weight_decay: Largest of the optimizer's.
+        strong_dropouts: Layers that leave out nearly all, with the share.
+        still_norms: Layers whose running statistics never move.
+        eval_noise: Largest relative difference of two equal forward passes in eval mode; 0 below rounding.
+        eval_dependence: Likewise of a sample's outputs in eval mode when half the batch is missing; infinite where the
+            net does not take half a batch.
+        failure: How a step failed on the way, of a module of the user's own; empty where none did.
+        is_steady: Whether the loss is one that has to fall; it need not with several optimizers, as of a GAN.
+        is_own: Whether a ``LightningModule`` of the user's own learned.
     """
 
     first_loss: float
@@ -85,6 +96,15 @@ class Trial:
     input_std: float = 1.0
     input_spread: float = math.nan
     is_class: bool = True
+    has_dropout: bool = False
+    weight_decay: float = 0.0
+    strong_dropouts: tuple[str, ...] = ()
+    still_norms: tuple[str, ...] = ()
+    eval_noise: float = 0.0
+    eval_dependence: float = 0.0
+    failure: str = ""
+    is_steady: bool = True
+    is_own: bool = False
 
 
 class Learner:
@@ -102,9 +122,7 @@ class Learner:
         self.task: Task = copy.deepcopy(parts.task).to(device).train()
         self.device, self.trainer = device, parts.config.trainer
         self.is_mixed = precision == "bf16-mixed"
-        for module in self.network.modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd):
-                module.eval()  # noise that a batch learned by heart must not have
+        silence_dropout(self.network)
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """Outputs [B, ...] in the run's precision."""
@@ -162,7 +180,18 @@ def try_one_batch(parts: Parts, device: torch.device, peaks: tuple[float, ...] =
         learner = Learner(parts, device, parts.config.trainer.precision)
         batch = training_batch(parts, device, _affordable(parts, device, seconds))
         optimizer = build_optimizer(parts.optimizer, nn.ModuleList([learner.network, learner.task]))  # type: ignore[arg-type]
-        return _learn(learner, batch, optimizer, peaks, seconds)
+        trial = replace(
+            _inputs_of(learner, batch),
+            weight_decay=heaviest_decay(optimizer),
+            **layer_facts(learner.network.net),
+            **eval_facts(copy.deepcopy(learner.network), batch[0]),
+        )
+        return _learn(learner, batch, optimizer, peaks, seconds, trial)
+
+
+def heaviest_decay(optimizer: Optimizer) -> float:
+    """Largest weight decay of an optimizer's groups; 0 where it knows none."""
+    return max(float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups)
 
 
 def _affordable(parts: Parts, device: torch.device, seconds: float) -> int:
@@ -177,9 +206,11 @@ def _affordable(parts: Parts, device: torch.device, seconds: float) -> int:
     return int(min(max(seconds / STEPS_WANTED / per_sample, SMALLEST_BATCH), LARGEST_BATCH))
 
 
-def _learn(learner: Learner, batch: Batch, optimizer: Optimizer, peaks: tuple[float, ...], seconds: float) -> Trial:
+def _learn(
+    learner: Learner, batch: Batch, optimizer: Optimizer, peaks: tuple[float, ...], seconds: float, trial: Trial
+) -> Trial:
     peaks = peaks or tuple(float(group["lr"]) for group in optimizer.param_groups)
-    trial = replace(_inputs_of(learner, batch), peak=peaks[0], clip_norm=learner.trainer.clip_norm)
+    trial = replace(trial, peak=peaks[0], clip_norm=learner.trainer.clip_norm)
     still = {name for name, p in learner.network.net.named_parameters() if p.requires_grad}
     losses, norms, deadline = [], [], time.perf_counter() + seconds
     first = last = torch.zeros(0)
@@ -235,11 +266,27 @@ def _inputs_of(learner: Learner, batch: Batch) -> Trial:
     inputs, target = batch
     with torch.no_grad():
         prepared = learner.network.inputs(inputs)
-    tensors = prepared.values() if isinstance(prepared, dict) else [prepared]
-    flat = [t.float().reshape(len(t), -1) for t in tensors if t.is_floating_point() and t.numel()]
     trial = Trial(
-        math.nan, math.nan, learner.task.chance(), num_samples=len(target), is_class=not target.is_floating_point()
+        math.nan,
+        math.nan,
+        learner.task.chance(),
+        num_samples=len(target),
+        is_class=not target.is_floating_point(),
+        has_dropout=has_dropout(learner.network),
     )
+    return inputs_of(trial, prepared)
+
+
+def inputs_of(trial: Trial, inputs: Inputs) -> Trial:
+    """A trial that knows how large inputs are.
+
+    Args:
+        trial: Knows nothing of them yet.
+        inputs: As they reach the net; of integers nothing is said.
+    """
+    tensors = inputs.values() if isinstance(inputs, dict) else [inputs]
+    with torch.no_grad():
+        flat = [t.float().reshape(len(t), -1) for t in tensors if t.is_floating_point() and t.numel()]
     if not flat:
         return trial
     return replace(
