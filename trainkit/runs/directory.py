@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from safetensors.torch import save_file
 
 from trainkit.config.compose import compose, group_choices
 from trainkit.config.copying import plain
+from trainkit.config.earlier import key_of
 from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
@@ -70,6 +73,29 @@ def _make(config: DictConfig, name: str) -> RunDirectory:
     return run
 
 
+def check_place(config: DictConfig, name: str) -> None:
+    """Refuses a place where no run directory can be made, before anything is tried.
+
+    Args:
+        config: Of the run.
+        name: Of the data, for a run without a name.
+
+    Raises:
+        RunError: A file stands there or on the way, or the folder may not be written to.
+    """
+    place, where = Path(config.run.dir or Path(config.run.root, config.run.name or name)), "run.root, run.name"
+    if config.run.dir:
+        where = "run.dir"
+    near = next(path for path in (place, *place.absolute().parents) if path.exists())
+    if not near.is_dir():
+        code = errno.EEXIST if near == place else errno.ENOTDIR
+    elif not os.access(near, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise RunError(f"'{place}' cannot be made: {os.strerror(code)}", where=where)
+
+
 def continued_config(directory: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The run's own config, once every explicit override agrees with it.
 
@@ -92,11 +118,6 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
     return stored
 
 
-def key_of(override: str) -> str:
-    """Config key of an override as the user wrote it, without plus, tilde and package."""
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
-
-
 def disagreements(
     directory: RunDirectory, stored: DictConfig, config: DictConfig, overrides: Sequence[str]
 ) -> Iterator[tuple[str, str, Any]]:
@@ -111,7 +132,7 @@ def disagreements(
     Yields:
         What is asked for, the key at which the config says something else, and what it says.
     """
-    before = plain(OmegaConf.load(directory.overrides))["overrides"] if directory.overrides.is_file() else []
+    before = directory.typed_overrides()
     groups = set(group_choices())
     for text in overrides:
         key = key_of(text)

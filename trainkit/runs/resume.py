@@ -16,19 +16,18 @@ from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import LRScheduler
 
 from trainkit.config.copying import copied, plain
+from trainkit.config.earlier import LENGTHS, key_of
 from trainkit.config.ranges import check_lineage
 from trainkit.errors import ConfigError, RunError
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
-from trainkit.runs.directory import disagreements, key_of
+from trainkit.runs.directory import disagreements
 from trainkit.runs.load import load_config
 from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.train import train_module
 from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
-
-LENGTHS = ("trainer.max_epochs", "trainer.max_steps")
 
 MAY_CHANGE = (
     *LENGTHS,
@@ -196,7 +195,8 @@ def resumed_config(directory: RunDirectory, config: DictConfig, overrides: Seque
         ConfigError: An override would change what the steps done so far rest on.
     """
     new = copied(load_config(directory))
-    keys = [key_of(text) for text in overrides]
+    before = directory.typed_overrides()
+    keys = [key_of(text) for text in overrides if text not in before]
     for key in filter(_may_change, keys):
         OmegaConf.update(new, key, plain(OmegaConf.select(config, key)), merge=False, force_add=True)
     if len(lengths := {key for key in keys if key in LENGTHS}) == 1:
