@@ -55,6 +55,11 @@ class RunDirectory:
         """``completed``, ``failed``, ``interrupted``, or None where no result was written yet."""
         return read_json(self.result).get("status") if self.result.is_file() else None
 
+    def events(self) -> list[Path]:
+        """TensorBoard's files with curves, the oldest first; not the one with the settings and final metrics."""
+        files = sorted(self.path.glob("events.out.tfevents.*"))
+        return [file for file in files if b"_hparams_/" not in file.read_bytes()]
+
     def typed_overrides(self) -> list[str]:
         """The overrides that the run was begun with; none of a run that keeps none.
 

@@ -18,7 +18,7 @@ from trainkit.runs.check import check_batches, check_schedule, dry_batch
 from trainkit.runs.classical import check_classical
 from trainkit.runs.completion import Reporter, Run, finish
 from trainkit.runs.devices import find_devices
-from trainkit.runs.directory import begin, check_place
+from trainkit.runs.directory import begin, check_place, keep_moved
 from trainkit.runs.job import Job, asked_job, say_finished
 from trainkit.runs.launch import packed
 from trainkit.runs.load import load_initial
@@ -71,6 +71,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
 def _continue(run: Run, job: Job, directory: RunDirectory) -> Result:
     for sentence in job.broken:
         run.narrator.say("broken", f"{sentence}; the one before it is used")
+    keep_moved(directory, run.parts.config)
     run.checkpoint = job.checkpoint
     at = f"from {job.checkpoint.name}" if job.checkpoint else "from the start: no checkpoint was written yet"
     run.narrator.say("run", f"{directory.path} continues {at}")
