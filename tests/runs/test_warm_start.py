@@ -155,6 +155,7 @@ def test_a_run_that_gives_no_weights_is_refused(
             "unfinished",
             "'unfinished' has no weights yet: it was not finished\n  where    init_from\n  hint     trainkit fit",
         ),
+        ("emptied", "the weights of 'emptied' are missing: there is no model.safetensors in it\n  where    init_from\n"),
         (logistic.path, f"'{logistic.path}' is a classical model, which has no net's weights\n  where    init_from\n"),
         (logistic.weights, f"'{logistic.weights}' holds no net's weights\n  where    init_from\n"),
         ("damaged.safetensors", "'damaged.safetensors' is damaged: "),

@@ -60,7 +60,7 @@ def earlier_overrides(
     if len(lengths) == 1 and run.path != Path(named.get("run.dir", "")):
         kept += [f"{key}=null" for key in LENGTHS if key not in lengths]
     try:
-        compose(kept, config_dir)
+        compose([*kept, *(text for text in given if text in before)], config_dir)
     except ConfigError:  # of YAMLs or a version that are not at hand now
         return ()
     return tuple(kept)
