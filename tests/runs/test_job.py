@@ -13,12 +13,15 @@ import lightning as L
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import nn
 
 import trainkit as tk
 from trainkit.cli import main
 from trainkit.rundir import RunDirectory
+from trainkit.runs.judging import taken_up
+from trainkit.runs.parts import LiveObjects
 from trainkit.training import read_metrics
 
 from .own_modules import TrainOnly
@@ -226,3 +229,11 @@ def test_a_moved_project_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_
     assert code == 2 and err.startswith("the data has changed since this run began\n")
     code, _, err = cli("fit", "resume_from=parent", "trainer.max_epochs=4", "data.target=x")
     assert code == 2 and err.startswith("data.target=x, but 'parent' has data.target=y\n")
+
+
+def test_data_given_as_an_object_with_another_setting_is_refused(tmp_path: Path) -> None:
+    stored = OmegaConf.create({"data": {"live": "a.B", "batch_size": 16}})
+    config = OmegaConf.create({"data": {"live": "a.B", "batch_size": 64}, "run": {"trust": []}})
+    given: Any = object()
+    with pytest.raises(tk.ConfigError, match=r"given with batch_size=64, but the run has data\.batch_size=16"):
+        taken_up(RunDirectory(tmp_path), stored, config, LiveObjects(data=given), "run.dir")
