@@ -347,7 +347,7 @@ def test_a_script_continues_its_run_with_fresh_objects(monkeypatch: pytest.Monke
     assert stop.value.code == 128 + signal.SIGTERM
     with pytest.raises(tk.RunError, match=r"the data of this run was given in Python as an object \(.*Points\)"):
         tk.fit(overrides=["run.dir=stopped"])
-    with pytest.raises(tk.RunError, match="the saved weights do not fit Net"):
+    with pytest.raises(tk.RunError, match=r"\[9, 4\] in the net is \[8, 4\] in the checkpoint of 'stopped'"):
         start(Net(width=9), "stopped")
     with pytest.raises(tk.ConfigError, match="seed=5, but the run has seed=0"):
         start(Net(), "stopped", seed=5)

@@ -288,7 +288,7 @@ def test_a_mistake_is_told_in_a_few_lines_and_leaves_nothing(cli: Cli, folder: P
     ("option", "text"),
     [
         ("run.dir=t.csv/here", "'t.csv/here' cannot be made: Not a directory\n  where    run.dir\n"),
-        ("run.root=t.csv", "'t.csv/digits/TIME' cannot be made: Not a directory\n  where    run.root, run.name\n"),
+        ("run.root=t.csv", "'t.csv/digits' cannot be made: Not a directory\n  where    run.root, run.name\n"),
     ],
 )
 def test_a_run_directory_that_cannot_be_made(cli: Cli, folder: Path, option: str, text: str) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
 )
 LAYER_OF = {unit: layer for layer, units in enumerate(LAYERS) for unit in units}
 SIDEWAYS = {
-    ("rundir", "config"),
+    ("config", "rundir"),
     ("training", "tasks"),
     ("cli", "api"),
     ("cli", "__init__"),

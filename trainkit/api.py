@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
@@ -24,7 +24,7 @@ from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.own_module import has_own_module
 from trainkit.runs.own_training import score_again
 from trainkit.runs.parts import LiveObjects, RunParts
-from trainkit.runs.pipeline import continue_run, run_pipeline
+from trainkit.runs.pipeline import run_pipeline
 from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
 from trainkit.runs.score import PART_NAMES, score_parts, unseen_cells
@@ -133,7 +133,7 @@ def fit(
         init_from=init_from,
         overrides=overrides,
     )
-    return _inside_hydra(lambda: _run(*gathered(cfg, given)))
+    return _inside_hydra(lambda: run_pipeline(*gathered(cfg, given), write_reports))
 
 
 def check(cfg: DictConfig | None = None, **given: Unpack[FitArguments]) -> CheckResult:
@@ -159,15 +159,14 @@ def check(cfg: DictConfig | None = None, **given: Unpack[FitArguments]) -> Check
     unknown = sorted(given.keys() - FitArguments.__annotations__.keys())
     if unknown:
         raise TypeError(f"check() got an unexpected keyword argument '{unknown[0]}'")
-    config, live, _ = gathered(cfg, given)
-    return inspect_run(config, live)
+    return inspect_run(*gathered(cfg, given))
 
 
 def check_job(cfg: DictConfig) -> CheckResult:
     """``trainkit check`` of a config as Hydra composed it."""
     from trainkit.runs.inspection import inspect_run
 
-    return inspect_run(copied(cfg), LiveObjects())
+    return inspect_run(copied(cfg), LiveObjects(), list(HydraConfig.get().overrides.task))
 
 
 def _inside_hydra(start: Any) -> Result:
@@ -190,7 +189,7 @@ def run_job(cfg: DictConfig) -> Result:
     config = copied(cfg)
     overrides = take_job(config)
     try:
-        return _run(config, LiveObjects(), overrides)
+        return run_pipeline(config, LiveObjects(), overrides, write_reports)
     except TrainkitError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _keep_error(config, error)
@@ -201,13 +200,6 @@ def _keep_error(config: DictConfig, error: TrainkitError) -> None:
     directory = RunDirectory(Path(config.run.dir))
     if not directory.exists():
         directory.error.write_text(f"{error}\n", encoding="utf-8")
-
-
-def _run(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Result:
-    run_dir = OmegaConf.select(config, "run.dir")
-    if run_dir and RunDirectory(Path(run_dir)).exists():
-        return continue_run(RunDirectory(Path(run_dir)), config, live, overrides, write_reports)
-    return run_pipeline(config, live, overrides, write_reports)
 
 
 def write_reports(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from trainkit.errors import RunError
 
 FORMAT_VERSION = 1
@@ -52,6 +54,27 @@ class RunDirectory:
     def status(self) -> str | None:
         """``completed``, ``failed``, ``interrupted``, or None where no result was written yet."""
         return read_json(self.result).get("status") if self.result.is_file() else None
+
+    def events(self) -> list[Path]:
+        """TensorBoard's files with curves, the oldest first; not the one with the settings and final metrics."""
+        files = sorted(self.path.glob("events.out.tfevents.*"))
+        return [file for file in files if b"_hparams_/" not in file.read_bytes()]
+
+    def typed_overrides(self) -> list[str]:
+        """The overrides that the run was begun with; none of a run that keeps none.
+
+        Raises:
+            RunError: The file is no YAML with a list of texts.
+        """
+        if not self.overrides.is_file():
+            return []
+        try:
+            found = yaml.safe_load(self.overrides.read_text(encoding="utf-8"))["overrides"]
+        except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise RunError(f"'{self.overrides}' cannot be read: {error}".splitlines()[0]) from error
+        if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+            raise RunError(f"'{self.overrides}' cannot be read", expected="a list of texts under 'overrides'")
+        return found
 
     def lineage(self) -> dict[str, Any] | None:
         """The run that this one comes from: ``resume_from`` or ``init_from``, sha256, step, data_fingerprint; or None.

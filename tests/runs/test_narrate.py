@@ -91,6 +91,7 @@ def test_metrics_and_baseline() -> None:
         "logistic 0.845: better (+0.1 [+0.0, +0.2])"
     )
     assert narrate.check_line(DryBatch(0.6999, 0.6931)) == "dry batch ok · first loss 0.70 (chance 0.69)"
+    assert narrate.check_line(DryBatch(0.6999, 0.6931), is_fresh=False) == "dry batch ok"
     assert narrate.check_line(DryBatch(0.6999, None)) == "dry batch ok · first loss 0.70"
 
 

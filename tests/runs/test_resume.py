@@ -71,7 +71,7 @@ def test_ten_epochs_and_ten_more_are_twenty_to_the_bit(
     assert_same_run(whole, run)
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in short.path.rglob("*")} == before
     events = EventAccumulator(str(run.path)).Reload().Scalars("train/loss")
-    assert [event.step for event in events] == list(range(83, 160, 4))
+    assert [event.step for event in events] == list(range(3, 160, 4))
 
 
 def test_a_chain_of_resumes_one_of_them_killed_and_continued_is_exact(
@@ -402,9 +402,9 @@ def test_python_goes_on_with_objects_and_with_classes(
         tk.fit(resume_from=first.run_dir, max_epochs=4)
     assert "was given in Python as an object" in str(caught.value)
     other = Own(4, 2)
-    with pytest.raises(tk.ConfigError, match=r"with batch_size=64, but the run has data\.batch_size=16"):
-        tk.fit(model=other, train=data, max_epochs=4, resume_from=first.run_dir)
-    longer = tk.fit(model=other, train=data, batch_size=16, max_epochs=4, resume_from=first.run_dir)
+    with pytest.raises(tk.ConfigError, match=r"data\.batch_size=64, but .* has data\.batch_size=16"):
+        tk.fit(model=other, train=data, batch_size=64, max_epochs=4, resume_from=first.run_dir)
+    longer = tk.fit(model=other, train=data, max_epochs=4, resume_from=first.run_dir)
     assert longer.steps == whole.steps == 12 and not torch.equal(other.weight, net.weight)
     with pytest.raises(tk.ConfigError, match="resume_from beside a composed config"):
         tk.fit(tk.compose(["data=wine"]), resume_from=short.path)

@@ -146,6 +146,8 @@ def test_a_run_that_gives_no_weights_is_refused(
     for name in ("net.pt", "net.pkl"):
         (tmp_path / name).write_bytes(b"\x80\x04N.")
     (tmp_path / "empty").mkdir()
+    shutil.copytree(digits.path, tmp_path / "emptied")
+    (tmp_path / "emptied" / digits.weights.name).unlink()
     checkpoint = digits.checkpoints / read_json(digits.last)["file"]
     expected = "  expected a run, or its model.safetensors; pickles and checkpoints are not read here\n"
     for given, text in (
@@ -154,6 +156,10 @@ def test_a_run_that_gives_no_weights_is_refused(
         (
             "unfinished",
             "'unfinished' has no weights yet: it was not finished\n  where    init_from\n  hint     trainkit fit",
+        ),
+        (
+            "emptied",
+            "the weights of 'emptied' are missing: there is no model.safetensors in it\n  where    init_from\n",
         ),
         (logistic.path, f"'{logistic.path}' is a classical model, which has no net's weights\n  where    init_from\n"),
         (logistic.weights, f"'{logistic.weights}' holds no net's weights\n  where    init_from\n"),

@@ -29,6 +29,7 @@ from trainkit.config.compose import (
     check_sweep,
     friendly,
 )
+from trainkit.config.earlier import earlier_overrides
 from trainkit.errors import ConfigError, TrainkitError
 
 Job = Callable[[DictConfig], Any]
@@ -88,6 +89,7 @@ def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can
         options = get_args_parser().parse_args(list(args))
     if not can_sweep and (options.multirun or any(text.startswith("hydra.mode=") for text in options.overrides)):
         raise ConfigError(f"{program} looks at one configuration", where="-m", hint=f"{program} once for each")
+    args = _with_earlier(args, options)
     runner = _Runner(job)
     Plugins.instance().register(LocalConfigs)
     try:
@@ -103,6 +105,14 @@ def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can
     if runner.error is not None:
         raise runner.error
     return runner.sweep
+
+
+def _with_earlier(args: Sequence[str], options: Namespace) -> list[str]:
+    """Puts the overrides of the run that the arguments name before the user's own; in ``options`` too."""
+    earlier = earlier_overrides(options.overrides, options.config_dir)
+    place = list(args).index(options.overrides[0]) if options.overrides else len(args)
+    options.overrides = [*earlier, *options.overrides]
+    return [*args[:place], *earlier, *args[place:]]
 
 
 def _config_name(options: Namespace) -> str:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied
+from trainkit.config.earlier import earlier_overrides, remember_typed
 from trainkit.config.messages import from_omegaconf
 from trainkit.errors import ConfigError
 from trainkit.runs.live import check_lists, is_pair, put_objects
@@ -96,9 +97,14 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     if cfg is not None and values["resume_from"] is not None:
         what = "resume_from beside a composed config, which does not tell what else was asked for"
         raise ConfigError(what, where="fit", hint="tk.fit(resume_from=…, overrides=[…])")
+    settings = [f"{key}={value}" for key, value in values.items() if value is not None]
+    replaced = [name for name, thing in named.items() if thing is not None and not isinstance(thing, str)]
+    if cfg is None:
+        given = [*earlier_overrides([*given, *settings], replaced=replaced), *given]
     config = compose(given) if cfg is None else copied(cfg)
     if cfg is not None and HydraConfig.initialized():
         given += take_job(config)
+        remember_typed(given)
     for key, value in values.items():
         if value is not None:
             _set(config, key, value)

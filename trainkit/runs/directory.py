@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,8 @@ from safetensors.torch import save_file
 
 from trainkit.config.compose import compose, group_choices
 from trainkit.config.copying import plain
+from trainkit.config.earlier import key_of
+from trainkit.config.targets import resolve_judged
 from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, write_json
 from trainkit.runs.devices import Devices
@@ -54,9 +58,13 @@ def begin(
         hand_over(run, parts)
     saved = copy.deepcopy(config)
     saved.run.dir = None
-    with atomic_path(run.config) as temporary:
-        OmegaConf.save(saved, temporary, resolve=True)
+    _save(run, saved)
     return run
+
+
+def _save(run: RunDirectory, config: DictConfig) -> None:
+    with atomic_path(run.config) as temporary:
+        OmegaConf.save(config, temporary, resolve=True)
 
 
 def _make(config: DictConfig, name: str) -> RunDirectory:
@@ -68,6 +76,33 @@ def _make(config: DictConfig, name: str) -> RunDirectory:
     except OSError as error:
         raise RunError(f"'{run.path}' cannot be made: {error.strerror}", where="run.dir") from error
     return run
+
+
+MOVABLE = ("data.path", "data.val_path", "data.test_path", "data.inputs", "data.target", "data.extra_val")
+"""Keys that say where files lie: the fingerprint proves that the data in them is the same."""
+
+
+def check_place(config: DictConfig, name: str) -> None:
+    """Refuses a place where no run directory can be made, before anything is tried.
+
+    Args:
+        config: Of the run.
+        name: Of the data, for a run without a name.
+
+    Raises:
+        RunError: A file stands there or on the way, or the folder may not be written to.
+    """
+    place, where = Path(config.run.dir or Path(config.run.root, config.run.name or name)), "run.root, run.name"
+    if config.run.dir:
+        where = "run.dir"
+    near = next(path for path in (place, *place.absolute().parents) if path.exists())
+    if not near.is_dir():
+        code = errno.EEXIST if near == place else errno.ENOTDIR
+    elif not os.access(near, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise RunError(f"'{place}' cannot be made: {os.strerror(code)}", where=where)
 
 
 def continued_config(directory: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -82,6 +117,7 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
         ConfigError: An override asks for another value than the run has.
     """
     stored = load_config(directory)
+    put_moved(stored, config, overrides)
     for text, path, was in disagreements(directory, stored, config, overrides):
         raise ConfigError(
             f"{text}, but the run has {path}={was}",
@@ -92,9 +128,42 @@ def continued_config(directory: RunDirectory, config: DictConfig, overrides: Seq
     return stored
 
 
-def key_of(override: str) -> str:
-    """Config key of an override as the user wrote it, without plus, tilde and package."""
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
+def put_moved(stored: DictConfig, config: DictConfig, overrides: Sequence[str]) -> None:
+    """Takes files from where explicit overrides say that they lie now; whether they are the same is seen later.
+
+    Args:
+        stored: Config of a run; changed in place.
+        config: Composed from the overrides now given.
+        overrides: As the user wrote them.
+    """
+    for key in map(key_of, overrides):
+        now, was = (OmegaConf.select(cfg, key) for cfg in (config, stored))
+        is_named = any(key == name or key.startswith(f"{name}.") for name in MOVABLE)
+        if is_named and isinstance(now, str) and isinstance(was, str) and (_is_path(key) or _is_file(now, was)):
+            OmegaConf.update(stored, key, now)
+
+
+def _is_path(key: str) -> bool:
+    return key not in ("data.inputs", "data.target")
+
+
+def _is_file(now: str, was: str) -> bool:
+    """Whether a value that may be a column names the same kind of file as before."""
+    return bool(Path(was).suffix) and Path(now).suffix == Path(was).suffix and Path(now).is_file()
+
+
+def keep_moved(directory: RunDirectory, config: DictConfig) -> None:
+    """Keeps with a run where its files lie now, once they have proved to be the same.
+
+    Args:
+        directory: The run.
+        config: Its config with the present places.
+    """
+    saved = load_config(directory)
+    for name in MOVABLE:
+        if (now := OmegaConf.select(config, name)) is not None and now != OmegaConf.select(saved, name):
+            OmegaConf.update(saved, name, plain(now), merge=False)
+            _save(directory, saved)
 
 
 def disagreements(
@@ -111,7 +180,7 @@ def disagreements(
     Yields:
         What is asked for, the key at which the config says something else, and what it says.
     """
-    before = plain(OmegaConf.load(directory.overrides))["overrides"] if directory.overrides.is_file() else []
+    before = directory.typed_overrides()
     groups = set(group_choices())
     for text in overrides:
         key = key_of(text)
@@ -121,18 +190,30 @@ def disagreements(
             now, was = (plain(OmegaConf.select(cfg, path), False) for cfg in (config, stored))
             found = _difference(now, was, path)
             if found and not (key in groups and now == _composed_before(before, path)):
-                yield text if key in groups else f"{key}={now}", found[0], _named(found[1])
+                value = OmegaConf.select(config, found[0])
+                asked = f"{found[0]}={_named(plain(value))}"
+                is_choice = key in groups and ("." not in text.partition("=")[2] or found[0].endswith("._target_"))
+                yield text if is_choice else asked if key in groups else f"{key}={now}", found[0], _named(found[1])
 
 
 def _difference(now: Any, was: Any, path: str) -> tuple[str, Any] | None:
     """Where a composed node says something else than a stored one, whose ``???`` have been filled, and what was."""
     if not (isinstance(now, dict) and isinstance(was, dict)):
-        return None if now in ("???", was) else (path, was)
+        is_target = path.endswith("._target_") and isinstance(now, str) and isinstance(was, str)
+        return None if now in ("???", was) or (is_target and _is_same(now, was)) else (path, was)
     for key in sorted(now, key=lambda name: name != "_target_"):
         found = _difference(now[key], was.get(key), f"{path}.{key}")
         if found:
             return found
     return None
+
+
+def _is_same(now: str, was: str) -> bool:
+    """Whether two names are spellings of one class; a name that a run directory may not give is not imported."""
+    try:
+        return resolve_judged(now) is resolve_judged(was)
+    except ConfigError:
+        return False
 
 
 def _composed_before(before: list[str], path: str) -> Any:

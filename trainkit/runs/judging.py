@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
+from trainkit.config.compose import compose
+from trainkit.config.earlier import typed
 from trainkit.config.targets import resolve_judged, targets_of
 from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory
@@ -11,7 +15,12 @@ from trainkit.runs.parts import LiveObjects
 
 
 def taken_up(
-    directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str
+    directory: RunDirectory,
+    stored: DictConfig,
+    config: DictConfig,
+    live: LiveObjects,
+    key: str,
+    overrides: Sequence[str] = (),
 ) -> DictConfig:
     """A stored config, judged, with the present objects in their sections.
 
@@ -21,12 +30,13 @@ def taken_up(
         config: Composed from the present command, whose own ``_target_``s are the user's word.
         live: Objects of the present script.
         key: How the command named the run: ``run.dir`` or ``resume_from``.
+        overrides: What ``config`` was composed from. Default nothing.
 
     Raises:
         ConfigError: It names code that is not trusted, or the data is given with other settings than it has.
         RunError: An object is missing that was given to that run in Python.
     """
-    _judge(directory, stored, config, live, key)
+    _judge(directory, stored, config, live, key, overrides)
     if live.data is not None:
         _check_data_settings(directory, stored, config)
     for section in live.sections():
@@ -34,9 +44,18 @@ def taken_up(
     return stored
 
 
-def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live: LiveObjects, key: str) -> None:
+def _judge(
+    directory: RunDirectory,
+    stored: DictConfig,
+    config: DictConfig,
+    live: LiveObjects,
+    key: str,
+    overrides: Sequence[str],
+) -> None:
     """Refuses foreign code in a stored config; what the present command itself names is the user's own word."""
-    named = {name for _, name in targets_of(config)}
+    named = _named(directory, config, overrides)
+    objects = [text.partition("=")[0] for text in live.named]
+    named |= {name for section in objects for _, name in targets_of(config[section])}
     for section in map(str, stored):
         node = stored[section]
         if section in live.sections() or not isinstance(node, DictConfig):
@@ -55,6 +74,17 @@ def _judge(directory: RunDirectory, stored: DictConfig, config: DictConfig, live
             except ConfigError as error:
                 error.hint = error.hint and f"if you trust it: run.trust=[{name.partition('.')[0]}]"
                 raise
+
+
+def _named(directory: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> set[str]:
+    """``_target_``s that the user himself names; not those of overrides that were taken over from the run."""
+    own = typed(overrides, directory.typed_overrides())
+    if len(own) == len(overrides):
+        return {name for _, name in targets_of(config)}
+    try:
+        return {name for _, name in targets_of(compose(own))}
+    except ConfigError:  # his own alone make no config: he has to say whom he trusts
+        return set()
 
 
 def _check_data_settings(directory: RunDirectory, stored: DictConfig, config: DictConfig) -> None:

@@ -107,8 +107,10 @@ def run_warmup(warmup: float, parts: Parts) -> int:
     return round(warmup * run_schedule(parts).total_steps) if isinstance(warmup, float) else int(warmup)
 
 
-def check_line(dry: DryBatch) -> str:
-    """What the dry batch showed."""
+def check_line(dry: DryBatch, is_fresh: bool = True) -> str:
+    """What the dry batch showed; the loss only where the net that was tried is the one that training begins with."""
+    if not is_fresh:
+        return "dry batch ok"
     chance = "" if dry.chance is None else f" (chance {dry.chance:.2f})"
     return f"dry batch ok · first loss {dry.loss:.2f}{chance}"
 

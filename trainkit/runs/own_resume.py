@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from trainkit.rundir import RunDirectory
 from trainkit.runs.own_module import total_steps
-from trainkit.runs.own_training import own_callbacks
+from trainkit.runs.own_training import log_interval, own_callbacks
 from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts
 from trainkit.runs.resume import Parent, put_callbacks
@@ -24,6 +25,7 @@ def take_over(parent: Parent, parts: ModuleParts) -> None:
         ConfigError: It asks for no more batches than the parent has done.
     """
     parent.record(parts, total_steps(parts))
+    parent.keep_interval(parts, log_interval(replace(parts, config=parent.own_config())))
 
 
 def hand_over(parent: Parent, seen: Look, run: RunDirectory, parts: ModuleParts) -> None:

@@ -107,6 +107,12 @@ def own_callbacks(parts: ModuleParts, seen: Look, run: RunDirectory | None = Non
     return checked_callbacks(parts, seen.monitor, seen.mode, names, mode_of, run)
 
 
+def log_interval(parts: ModuleParts) -> int:
+    """Batches between logged values."""
+    chosen = max(1, min(LOG_EVERY_AT_MOST, total_steps(parts) // LOG_POINTS))
+    return int(parts.config.trainer.log_every_n_steps or chosen)
+
+
 def _writer(parts: ModuleParts, seen: Look, run: RunDirectory) -> ModuleCheckpointWriter:
     settings = parts.config.checkpoint
     return ModuleCheckpointWriter(
@@ -129,14 +135,13 @@ def _trainer(
     callbacks: list[L.Callback],
     checkpoint: Path | None,
 ) -> L.Trainer:
-    trainer, total = parts.config.trainer, total_steps(parts)
+    trainer = parts.config.trainer
     resume_step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
-    log_every = trainer.log_every_n_steps or max(1, min(LOG_EVERY_AT_MOST, total // LOG_POINTS))
     options: dict[str, Any] = common_options(parts, devices) | {
         "max_epochs": trainer.max_epochs or -1,
         "logger": build_loggers(parts, run, resume_step),
         "callbacks": [*own_callbacks(parts, seen, run), *callbacks],
-        "log_every_n_steps": log_every,
+        "log_every_n_steps": log_interval(parts),
         "num_sanity_val_steps": 0,
         "check_val_every_n_epoch": trainer.val_every_n_epochs,
         "val_check_interval": trainer.val_every_n_steps,

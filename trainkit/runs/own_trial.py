@@ -53,6 +53,7 @@ class Look:
         monitor: The name that chooses the best epoch; None keeps the last.
         mode: ``max`` or ``min``: the better direction of ``monitor``.
         notice: Why there was no trial; None where there was one.
+        group_sizes: Parameters in each group of each optimizer.
     """
 
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ class Look:
     monitor: str | None
     mode: str
     notice: str | None = None
+    group_sizes: tuple[tuple[int, ...], ...] = ()
 
 
 def look(parts: ModuleParts, devices: Devices) -> Look:
@@ -83,7 +85,8 @@ def look(parts: ModuleParts, devices: Devices) -> Look:
         try:
             run_on(trainer.fit, module, parts, loaders)
             names = tuple(sorted(trainer.callback_metrics))
-            num_optimizers = sum(not isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers)
+            optimizers = [optimizer for optimizer in trainer.optimizers if not isinstance(optimizer, _MockOptimizer)]
+            groups = tuple(tuple(len(group["params"]) for group in optimizer.param_groups) for optimizer in optimizers)
             with tempfile.TemporaryDirectory(prefix="trainkit-") as folder:
                 trainer.save_checkpoint(Path(folder) / "trial.ckpt")  # refused if it would not load again
             if has_part(parts, "test"):
@@ -96,9 +99,9 @@ def look(parts: ModuleParts, devices: Devices) -> Look:
             if "_MockOptimizer" in str(error):  # what Lightning gives to a module without an optimizer
                 raise _without_optimizer(parts.module) from error
             raise _failure(parts.module, error) from error
-    if not num_optimizers:
+    if not optimizers:
         raise _without_optimizer(module)
-    return Look(names, num_optimizers, *watched(parts, names))
+    return Look(names, len(optimizers), *watched(parts, names), group_sizes=groups)
 
 
 class _Plain(L.Callback):

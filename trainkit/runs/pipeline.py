@@ -18,8 +18,8 @@ from trainkit.runs.check import check_batches, check_schedule, dry_batch
 from trainkit.runs.classical import check_classical
 from trainkit.runs.completion import Reporter, Run, finish
 from trainkit.runs.devices import find_devices
-from trainkit.runs.directory import begin, continued_config
-from trainkit.runs.judging import taken_up
+from trainkit.runs.directory import begin, check_place, keep_moved
+from trainkit.runs.job import Job, asked_job, say_finished
 from trainkit.runs.launch import packed
 from trainkit.runs.load import load_initial
 from trainkit.runs.observers import build_callbacks
@@ -30,7 +30,7 @@ from trainkit.runs.own_trial import describe as describe_module
 from trainkit.runs.own_trial import plan as plan_of_module
 from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts, trained_net
 from trainkit.runs.result import Result
-from trainkit.runs.resume import Parent, open_parent
+from trainkit.runs.resume import Parent
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.warm_start import take_weights
 from trainkit.training import usable_checkpoint
@@ -40,7 +40,7 @@ LOADED = ("model", "module", "data", "task")
 
 
 def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str], report: Reporter) -> Result:
-    """A new run.
+    """A new run, or one begun earlier that goes on; a finished one is left as it is.
 
     Args:
         config: Composed.
@@ -51,14 +51,16 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     Raises:
         TrainkitError: A mistake of the user's, found before anything is written.
     """
-    parent = open_parent(config, [*overrides, *live.named])
-    if parent is not None:
-        config = taken_up(parent.directory, parent.config, config, live, "resume_from")
-    run = prepare(config, live, report, parent.directory if parent else None, parent)
-    directory = begin(run.parts, run.devices, overrides, _hand_over(run, parent))
+    job = asked_job(config, live, overrides)
+    if job.is_finished and job.begun is not None:
+        return say_finished(job.begun, narrate.Narrator())
+    run = prepare(job, live, report)
+    if not job.is_new and job.begun is not None:
+        return _continue(run, job, job.begun)
+    directory = begin(run.parts, run.devices, overrides, _hand_over(run, job.parent))
     run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
-    if run.dry is not None and run.dry.explodes:
+    if job.checkpoint is None and run.dry is not None and run.dry.explodes:
         run.narrator.say("note", "the first loss is far above chance: trainkit check looks for the reason")
     given = ", ".join(f"{name}=…" for name in LOADED if name in live.sections())
     if given:
@@ -66,64 +68,49 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     return finish(run, directory)
 
 
-def continue_run(
-    directory: RunDirectory, config: DictConfig, live: LiveObjects, overrides: Sequence[str], report: Reporter
-) -> Result:
-    """Goes on with a run begun earlier; a finished one is left as it is.
-
-    Raises:
-        ConfigError: An override differs from the run's own config, or the config names code that is not trusted.
-        DataError: The data has changed since.
-        RunError: Every checkpoint is broken.
-    """
-    directory = RunDirectory.open(directory.path)
-    narrator = narrate.Narrator()
-    stored = continued_config(directory, config, [*overrides, *live.named])
-    if directory.status() == "completed":
-        result = Result.load(directory)
-        narrator.say("run", f"{directory.path} is finished; nothing to do")
-        narrator.say("test", narrate.metrics_text(result.test))
-        return result
-    stored = taken_up(directory, stored, config, live, "run.dir")
-    checkpoint, broken = usable_checkpoint(directory)
-    run = prepare(stored, live, report, directory)
-    for sentence in broken:
-        narrator.say("broken", f"{sentence}; the one before it is used")
-    run.checkpoint = checkpoint
-    at = f"from {checkpoint.name}" if checkpoint else "from the start: no checkpoint was written yet"
-    narrator.say("run", f"{directory.path} continues {at}")
+def _continue(run: Run, job: Job, directory: RunDirectory) -> Result:
+    for sentence in job.broken:
+        run.narrator.say("broken", f"{sentence}; the one before it is used")
+    keep_moved(directory, run.parts.config)
+    run.checkpoint = job.checkpoint
+    at = f"from {job.checkpoint.name}" if job.checkpoint else "from the start: no checkpoint was written yet"
+    run.narrator.say("run", f"{directory.path} continues {at}")
     return finish(run, directory)
 
 
-def prepare(
-    config: DictConfig,
-    live: LiveObjects,
-    report: Reporter,
-    begun: RunDirectory | None = None,
-    parent: Parent | None = None,
-) -> Run:
+def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
     """Checks the config, builds everything, and tries one batch; writes nothing.
 
     Args:
-        config: Composed, or that of a run begun earlier.
-        live: Objects that stand in for sections of it.
+        job: The run that is asked for.
+        live: Objects that stand in for sections of its config.
         report: Writes the reports.
-        begun: A run that goes on; its parts of the data are used.
-        parent: Given where it goes on in a new directory.
+
+    Raises:
+        ConfigError: Something in the config is wrong.
+        DataError: The data cannot be used, or has changed since the run began.
+        RunError: The checkpoint does not fit the net, or there can be no directory where it is to be.
     """
+    begun, fitting = job.begun, job.fitting
     splits = Splits.load(begun.splits) if begun else None
-    checked = check_config(config, live.sections())
+    checked = check_config(job.config, live.sections())
     is_own = has_own_module(checked)
     parts = build_module_parts(checked, live, splits) if is_own else build_parts(checked, live, splits)
     if begun and parts.data.fingerprint != read_json(begun.environment)["data_fingerprint"]:
         raise DataError("the data has changed since this run began", where=str(begun.path), hint="start a new run")
-    _inherit(parts, begun, parent)
+    if job.is_new:
+        check_place(parts.config, parts.data.name)
+    if fitting is not None:
+        fitting.check_tensors(parts)
+    _inherit(parts, job)
     devices = find_devices(parts.config)
     narrator = narrate.Narrator()
     run = Run(parts, devices, report, narrator)
     if isinstance(parts, ModuleParts):
         run.seen = look(parts, devices)
         own_callbacks(parts, run.seen)
+        if fitting is not None:
+            fitting.check_optimizers(parts, run.seen)
         _say_module(run, parts, run.seen)
         return run
     if parts.network is None:
@@ -138,12 +125,14 @@ def prepare(
     check_batches(parts)
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
+    if fitting is not None:
+        fitting.check_optimizers(parts, None)
     run.dry = dry_batch(parts, devices.torch_device)
     _say_head(run, parts)
     narrator.say("plan", narrate.plan_line(parts, schedule, devices))
     if schedule.notice:
         narrator.say("note", schedule.notice)
-    narrator.say("check", narrate.check_line(run.dry))
+    narrator.say("check", narrate.check_line(run.dry, is_fresh=fitting is None))
     return run
 
 
@@ -153,16 +142,16 @@ def _hand_over(run: Run, parent: Parent | None) -> Callable[[RunDirectory, Any],
     return functools.partial(own_resume.hand_over, parent, run.seen)
 
 
-def _inherit(parts: Parts | ModuleParts, begun: RunDirectory | None, parent: Parent | None) -> None:
+def _inherit(parts: Parts | ModuleParts, job: Job) -> None:
     """Puts into fresh parts what they take from an earlier run."""
-    if parent is not None and isinstance(parts, ModuleParts):
-        own_resume.take_over(parent, parts)
-    elif parent is not None and isinstance(parts, Parts):
-        parent.take_over(parts)
-    elif begun is None and parts.config.init_from is not None:
+    if job.parent is not None and isinstance(parts, ModuleParts):
+        own_resume.take_over(job.parent, parts)
+    elif job.parent is not None and isinstance(parts, Parts):
+        job.parent.take_over(parts)
+    elif job.begun is None and parts.config.init_from is not None:
         take_weights(parts)
-    elif begun is not None and (net := trained_net(parts)) is not None:
-        load_initial(begun, net)
+    elif job.begun is not None and (net := trained_net(parts)) is not None:
+        load_initial(job.begun, net)
 
 
 def _say_head(run: Run, parts: Parts) -> None:

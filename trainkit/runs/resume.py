@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch.optim.lr_scheduler import LRScheduler
 
 from trainkit.config.copying import copied, plain
+from trainkit.config.earlier import LENGTHS, key_of
 from trainkit.config.ranges import check_lineage
+from trainkit.config.targets import targets_of
 from trainkit.errors import ConfigError, RunError
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
-from trainkit.runs.directory import disagreements, key_of
+from trainkit.runs.directory import disagreements, put_moved
 from trainkit.runs.load import load_config
 from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts, RunParts
@@ -28,11 +30,11 @@ from trainkit.runs.schedule import run_schedule
 from trainkit.runs.train import train_module
 from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
 
-LENGTHS = ("trainer.max_epochs", "trainer.max_steps")
+INTERVAL = "trainer.log_every_n_steps"
 
 MAY_CHANGE = (
     *LENGTHS,
-    *("trainer.val_every_n_epochs", "trainer.val_every_n_steps", "trainer.log_every_n_steps"),
+    *("trainer.val_every_n_epochs", "trainer.val_every_n_steps", INTERVAL),
     *("trainer.devices", "trainer.accelerator", "trainer.threads", "trainer.precision", "trainer.deterministic"),
     *("trainer.accumulate", "trainer.steps_per_execution", "data.num_workers"),
     *("scheduler", "callbacks", "logger", "checkpoint", "launch", "evaluation", "run", "resume_from"),
@@ -50,12 +52,14 @@ class Parent:
         config: Config of the new run: the parent's own, with what was asked to change.
         checkpoint: The parent's newest checkpoint that is whole.
         broken: A sentence for each newer one that is not.
+        keeps_interval: Whether values are logged as often as in the parent.
     """
 
     directory: RunDirectory
     config: DictConfig
     checkpoint: Path
     broken: Sequence[str]
+    keeps_interval: bool = True
 
     @property
     def step(self) -> int:
@@ -69,6 +73,7 @@ class Parent:
             ConfigError: It asks for no more steps than the parent has done.
         """
         self.record(parts, run_schedule(parts).total_steps)
+        self.keep_interval(parts, run_schedule(replace(parts, config=self.own_config())).log_every)
 
     def record(self, parts: RunParts, total: int) -> None:
         """Records in the new run's parts where it comes from.
@@ -98,6 +103,20 @@ class Parent:
             "step": self.step,
             "data_fingerprint": parts.data.fingerprint,
         }
+
+    def own_config(self) -> DictConfig:
+        """Config that the parent was trained with."""
+        return load_config(self.directory)
+
+    def keep_interval(self, parts: RunParts, log_every: int) -> None:
+        """Goes on to log as often as the parent did, whose choice rests on its own length.
+
+        Args:
+            parts: Of the new run; ``trainer.log_every_n_steps`` of their config is set.
+            log_every: Steps between the parent's values.
+        """
+        if self.keeps_interval and parts.config.trainer.log_every_n_steps is None:
+            parts.config.trainer.log_every_n_steps = log_every
 
     def hand_over(self, run: RunDirectory, parts: Parts) -> None:
         """Puts the checkpoint, the best one and the curves into the new run's directory, which then goes on by itself.
@@ -135,6 +154,9 @@ class Parent:
         write_json(run.last, {**entry, "older": []})
         if self.directory.metrics.is_file():
             shutil.copyfile(self.directory.metrics, run.metrics)
+        if any("TensorBoard" in name for _, name in targets_of(self.config.get("logger"))):
+            for file in self.directory.events():
+                shutil.copyfile(file, run.path / file.name)
 
     def best_entry(self, best: dict[str, Any] | None) -> dict[str, Any] | None:
         """Pointer to the best checkpoint at that step, if the parent has it still, and whole."""
@@ -179,7 +201,8 @@ def open_parent(config: DictConfig, overrides: Sequence[str]) -> Parent | None:
         raise RunError(
             f"'{given}' has no checkpoint yet", where="resume_from", hint=f"trainkit fit run.dir={given} starts it"
         )
-    return Parent(directory, resumed_config(directory, config, overrides), checkpoint, broken)
+    asks_interval = any(key_of(text) == INTERVAL for text in overrides)
+    return Parent(directory, resumed_config(directory, config, overrides), checkpoint, broken, not asks_interval)
 
 
 def resumed_config(directory: RunDirectory, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -196,7 +219,9 @@ def resumed_config(directory: RunDirectory, config: DictConfig, overrides: Seque
         ConfigError: An override would change what the steps done so far rest on.
     """
     new = copied(load_config(directory))
-    keys = [key_of(text) for text in overrides]
+    put_moved(new, config, overrides)
+    before = directory.typed_overrides()
+    keys = [key_of(text) for text in overrides if text not in before]
     for key in filter(_may_change, keys):
         OmegaConf.update(new, key, plain(OmegaConf.select(config, key)), merge=False, force_add=True)
     if len(lengths := {key for key in keys if key in LENGTHS}) == 1:

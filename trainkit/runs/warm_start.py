@@ -91,6 +91,9 @@ def _weights_of(path: Path) -> Path:
         raise
     if run.classical_model.is_file():
         raise RunError(f"'{path}' is a classical model, which has no net's weights", where="init_from")
+    if not run.weights.is_file() and run.status() == "completed":
+        what = f"the weights of '{path}' are missing: there is no {run.weights.name} in it"
+        raise RunError(what, where="init_from", expected="a run with its weights")
     if not run.weights.is_file():
         again = f"trainkit fit run.dir={path} finishes it"
         raise RunError(f"'{path}' has no weights yet: it was not finished", where="init_from", hint=again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,6 +26,7 @@ from trainkit.runs.inspection.plan_rules import PLAN_RULES, SCHEDULE_RULES
 from trainkit.runs.inspection.result import CheckResult
 from trainkit.runs.inspection.speed import SPEED_RULES, Speed, measure_speed
 from trainkit.runs.inspection.trial import Trial, try_one_batch
+from trainkit.runs.job import asked_job, say_finished
 from trainkit.runs.narrate import Narrator
 from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts
 from trainkit.runs.pipeline import prepare
@@ -36,25 +37,30 @@ from trainkit.types import Predictions
 SEVERITIES = ("error", "warning", "note")
 
 
-def inspect_run(config: DictConfig, live: LiveObjects) -> CheckResult:
+def inspect_run(config: DictConfig, live: LiveObjects, overrides: Sequence[str] = ()) -> CheckResult:
     """Looks at what a run would be made of; random generators and threads are as before when it is done.
 
     Args:
         config: Composed.
         live: Objects of a script that stand in for sections of it.
+        overrides: As the user wrote them. Default none.
 
     Raises:
         TrainkitError: A mistake of the user's for which ``fit`` would not start either.
     """
     started, narrator, threads = time.perf_counter(), Narrator(), torch.get_num_threads()
-    environment = look_around(find_devices(config))
+    job = asked_job(config, live, overrides)
+    environment = look_around(find_devices(job.config))
     narrator.say("with", lines.versions_line(environment))
     narrator.say("works", lines.works_line(environment))
     if broken := lines.broken_line(environment):
         narrator.say("not", broken)
+    if job.is_finished and job.begun is not None:
+        say_finished(job.begun, narrator)
+        return CheckResult((), (), environment, None, None, None, None)
     try:
-        with seeded(config.seed), torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
-            run = prepare(config, live, _no_report)
+        with seeded(job.config.seed), torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
+            run = prepare(job, live, _no_report)
             torch.set_num_threads(run.devices.threads)
             result = _inspect(run.parts, run.devices, environment, narrator)
     finally:
