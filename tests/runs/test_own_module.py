@@ -265,7 +265,7 @@ class WantsTwo(GivesNone):
         self.automatic_optimization = False
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        one, two = self.optimizers()  # type: ignore[misc, union-attr, attr-defined]
+        one, two = self.optimizers()  # type: ignore[attr-defined]
         one.step(), two.step()
 
 
