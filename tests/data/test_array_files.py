@@ -194,3 +194,14 @@ def test_equal_arrays_have_one_fingerprint(tmp_path: Path) -> None:
     first = set_up(saved(tmp_path / "a.npz", x=signals(), y=LABELS)).fingerprint
     assert set_up(saved(tmp_path / "b.npz", inputs=signals(), target=LABELS)).fingerprint == first
     assert set_up(saved(tmp_path / "c.npz", x=signals() + 1, y=LABELS)).fingerprint != first
+
+
+@pytest.mark.parametrize("role", ["group", "time", "weight"])
+def test_a_changed_role_is_other_data(role: str, tmp_path: Path) -> None:
+    texts = np.array(["a", "b", "c"])[np.arange(60) % 3]
+    values = {"group": texts, "time": np.arange(60), "weight": np.linspace(0, 1, 60)}[role]
+    prints = []
+    for name, given in (("a", values), ("b", values[::-1]), ("c", values)):
+        path = saved(tmp_path / f"{name}.npz", x=signals(), y=LABELS, role=given)
+        prints.append(set_up(path, **{role: "role"}).fingerprint)
+    assert prints[0] == prints[2] != prints[1]

@@ -125,3 +125,10 @@ def test_the_loaders_that_a_module_brings() -> None:
 
     data = LoaderData.of_module(Brings())
     assert data.name == "brings" and data.loaders["val"] is None and data.datamodule is None
+
+
+def test_what_can_be_gone_through_once_is_no_loader() -> None:
+    with pytest.raises(DataError, match="the train loader is a generator, which can be gone through once only"):
+        set_up(batch for batch in points())
+    with pytest.raises(DataError, match=r"the val loader is a _SingleProcessDataLoaderIter, which"):
+        set_up(points(), iter(points()))  # what a DataLoader's iter gives

@@ -342,3 +342,9 @@ def test_estimators_that_are_named_in_python(tmp_path: Path, monkeypatch: pytest
     model = functools.partial(RandomForestClassifier, n_estimators=3)
     result = tk.fit(data="wine", model=model, overrides=["evaluation.resamples=20", "evaluation.baseline=false"])
     assert result.run_dir is not None and len(tk.load_run(result.run_dir).estimator.estimators_) == 3
+
+
+def test_more_neighbors_than_rows_are_refused_first(cli: Cli, tmp_path: Path) -> None:
+    done = cli("fit", "data=wine", "model=knn", "model.n_neighbors=1000", "run.dir=run")
+    expected = "1000 neighbors, and 124 training rows\n  where    model.n_neighbors\n  expected at most 124\n"
+    assert (done.code, done.stderr) == (2, expected) and not (tmp_path / "run").exists()

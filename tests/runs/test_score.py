@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import trainkit as tk
 from trainkit.rundir import RunDirectory
@@ -89,3 +92,14 @@ def test_the_baseline_is_scored_on_the_rows_of_the_test(data: str, model: str, n
     assert found == name and difference.metric == ("accuracy" if is_class else "rmse")
     np.testing.assert_array_equal(bar.rows, rows)
     assert difference.better in ("a", "neither")
+
+
+def test_a_forest_is_compared_with_logistic_regression(cli: Callable[..., Any]) -> None:
+    done = cli("fit", "data=wine", "model=random_forest", "model.n_estimators=5", "run.dir=run")
+    assert done.code == 0 and "bar    logistic " in done.stdout
+
+
+def test_a_run_of_objects_is_continued_by_its_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = tk.fit(data="wine", model=torch.nn.Linear(13, 3), max_epochs=1, overrides=[f"run.dir={tmp_path}/run"])
+    out = capsys.readouterr().out
+    assert f"Ctrl-C saves; the script with overrides=['run.dir={run.run_dir}'] continues" in out

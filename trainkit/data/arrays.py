@@ -46,7 +46,9 @@ class ArrayData(DataModule):
         check_arrays(inputs, target, len(class_names), self.name)
         self._inputs, self._class_names = inputs, tuple(class_names)
         self._target = target.astype(np.int64 if class_names else np.float64)
-        self.fingerprint = fingerprint_arrays(inputs, self._target)
+        roles = [np.asarray(self._series(role, name)) for role, name in self.roles.items() if name is not None]
+        texts = (values.astype(str) if values.dtype.hasobject else values for values in roles)
+        self.fingerprint = fingerprint_arrays(inputs, self._target, *texts)
         return len(target)
 
     def strata(self) -> np.ndarray | None:

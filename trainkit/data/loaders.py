@@ -90,6 +90,9 @@ class LoaderData(DataModule):
                 if not hasattr(loader, "__iter__"):
                     what = f"the {part} loader is a {type(loader).__name__}"
                     raise DataError(what, where=f"data.{part}", expected="a DataLoader, or an iterable of batches")
+                if isinstance(loader, Iterator) and not hasattr(loader, "reset"):
+                    what = f"the {part} loader is a {type(loader).__name__}, which can be gone through once only"
+                    raise DataError(what, where=f"data.{part}", expected="a DataLoader, or a list of batches")
         if self.steps_per_epoch() == 0 or not _leaves(self.loaders["train"]):
             raise DataError("the training loader has no batch", where="data.train")
         self.fingerprint = _fingerprint(self.loaders)

@@ -130,6 +130,10 @@ def _fitted_for_trial(parts: Parts) -> Any:
     few = np.arange(min(TRIAL_ROWS, len(rows)))
     if parts.data.spec.target_kind == "class":
         few = np.union1d(few, [at for label in np.unique(target) for at in np.flatnonzero(target == label)[:5]])
+    neighbors = getattr(parts.estimator, "n_neighbors", None)
+    if neighbors is not None and neighbors > len(rows):
+        what = f"{neighbors} neighbors, and {len(rows)} training rows"
+        raise ConfigError(what, where="model.n_neighbors", expected=f"at most {len(rows)}")
     cause: Exception | None = None
     for tried in (rows[torch.from_numpy(few)], rows):
         estimator = clone(parts.estimator)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from trainkit.data import LoaderData
 from trainkit.errors import LaunchError
@@ -22,6 +23,7 @@ from trainkit.runs.devices import Devices
 from trainkit.runs.hparams import log_hparams
 from trainkit.runs.launch import train_in_processes
 from trainkit.runs.load import load_best
+from trainkit.runs.own_module import evaluation_loaders
 from trainkit.runs.own_training import scores, train_own
 from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts, Parts, RunParts
@@ -106,9 +108,12 @@ def _predictor(run: Run, parts: Parts, directory: RunDirectory) -> Predictor:
 def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     if isinstance(run.parts, ModuleParts):
         result = _record(run, directory, outcome, "completed", scores(run.parts, run.devices))
-        told = (
-            "no test part" if not result.test else f"{narrate.metrics_text(result.test)} (its own, without intervals)"
-        )
+        told = f"{narrate.metrics_text(result.test)} (its own, without intervals)"
+        if not result.test:
+            told = "no test part"
+            if evaluation_loaders(run.parts, "test") is not None:
+                has_step = is_overridden("test_step", run.parts.module)
+                told = "test_step logs nothing" if has_step else "the module has no test_step"
         run.narrator.say("test", told)
         return _close(run, directory, result, {})
     parts, data = run.parts, run.parts.data

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 import numpy as np
+from omegaconf import DictConfig
 
 from trainkit.config.targets import PACKAGES, targets_of
 from trainkit.rundir import RunDirectory
@@ -148,7 +149,9 @@ def foreign_packages(parts: RunParts) -> list[str]:
 
 
 def continue_command(parts: RunParts, directory: RunDirectory) -> str:
-    """The command that goes on with a run; quoted, for shells read brackets as patterns."""
+    """What goes on with a run: a command, quoted, as shells read brackets as patterns, or a script with its objects."""
+    if any(isinstance(node, DictConfig) and "live" in node for node in map(parts.config.get, parts.config)):
+        return f"the script with overrides=['run.dir={directory.path}']"
     trust = foreign_packages(parts)
     return f"trainkit fit run.dir={directory.path}" + (f" 'run.trust=[{','.join(trust)}]'" if trust else "")
 

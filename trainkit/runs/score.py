@@ -74,12 +74,14 @@ def score_parts(parts: dict[str, Predictions], settings: Any) -> dict[str, dict[
 def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Comparison]:
     """A quick classical model on the same split, and the paired difference of the headline metric.
 
-    Where the model itself is classical, the bar is the class shares or the mean.
+    Where the model itself is linear and classical, or the data has no plain arrays, the bar is the class shares or the
+    mean.
     """
     data, settings = parts.data, parts.config.evaluation
     assert test.target is not None
     names, kind = data.spec.class_names, data.spec.target_kind
-    matrix = None if parts.estimator is not None else data.flat_arrays()
+    is_linear = type(parts.estimator).__module__.startswith("sklearn.linear_model")
+    matrix = None if is_linear else data.flat_arrays()
     if matrix is None:
         name, bar = simple_baseline(data.targets("train"), test.rows, test.target, names, kind)
     else:

@@ -20,7 +20,8 @@ class CheckResult:
         findings: What ought to be mended, errors first; empty where nothing was found.
         notes: What is only worth knowing.
         environment: Versions and what works here.
-        data: Facts about the data; None for a run that is finished. Of loaders of the user's own as far as samples can be read by index.
+        data: Facts about the data, of loaders of the user's own as far as samples can be read by index; None for a run
+            that is finished.
         plan: Learning rate, what is watched, batches; None for a classical model. Of the user's LightningModule the
             learning rate alone, and None where it has no schedule.
         trial: What learning one batch showed; None for a classical model, or a module whose loss is not seen.
