@@ -240,12 +240,22 @@ def test_a_rate_by_epoch_falls_once_an_epoch() -> None:
     assert result.plan.preview.rates.tolist() == [1e-2] * 25 + [5e-3] * 25 + [2.5e-3] * 25
 
 
+class Once:
+    """A stream that begins only once."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = iter(items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.items
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         (lambda: {"module": GAN(), "train": loader()}, "the learning rate (optimized by hand)"),
         (
-            lambda: {"module": Plain(), "train": iter([next(iter(batches()))]), "overrides": ["trainer.max_steps=20"]},
+            lambda: {"module": Plain(), "train": Once([next(iter(batches()))]), "overrides": ["trainer.max_steps=20"]},
             "learning and learning rate (no batch of the stream is left)",
         ),
         (
