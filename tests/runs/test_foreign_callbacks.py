@@ -153,7 +153,7 @@ def test_a_timer_ends_a_run(cli: Callable[..., Any]) -> None:
         (["callbacks=confusion", "logger=none"], "ConfusionMatrix has no logger to show its pictures"),
         (["callbacks=confusion", "+callbacks.confusion.every_validation=2"], "did you mean 'every_n_validations'?"),
         (["callbacks=histograms", "logger=wandb"], "expected TensorBoard, not WandbLogger"),
-        (["data=diabetes", "callbacks=tensorboard"], "callbacks=samples draws predicted against true numbers"),
+        (["data=diabetes", "callbacks=confusion"], "callbacks=samples draws predicted against true numbers"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(
