@@ -29,18 +29,9 @@ KEY = re.compile(r"^ *[\w]+:(.*)$")
 def test_every_choice_composes(choice: str) -> None:
     group, _, name = choice.partition("=")
     cfg = compose([choice])
-    assert set(cfg) >= {
-        "seed",
-        "run",
-        "data",
-        "model",
-        "task",
-        "optimizer",
-        "scheduler",
-        "trainer",
-        "callbacks",
-        "logger",
-    }
+    always = {"seed", "run", "trainer", "callbacks", "logger"}
+    parts = {"data", "model", "task", "optimizer", "scheduler"}
+    assert set(cfg) >= always | ({"module"} if group == "module" else parts)
     assert group == "experiment" or name in groups()[group]
 
 

@@ -176,3 +176,24 @@ def fixed(size: int = 40) -> DataLoader[Any]:
     """Batches of points that stay as they are."""
     data = Noisy(size, seed=1)
     return DataLoader(TensorDataset(data.points, data.labels), 16)
+
+
+class Brings(Classifier):
+    """Loaders in hooks of its own, ready once they have been set up."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.asked: list[str] = []
+
+    def prepare_data(self) -> None:
+        self.asked.append("prepare")
+
+    def setup(self, stage: str) -> None:
+        self.asked.append(stage)
+        self.noisy = {"fit": 20, "test": 7, "validate": 7}
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(Noisy(self.noisy["fit"]), 10)
+
+    def test_dataloader(self) -> Any:
+        return DataLoader(Noisy(self.noisy["test"]), 7)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainkit.config.annotations import describe, fits, parameters_of
-from trainkit.config.messages import from_omegaconf
+from trainkit.config.messages import STOOD_IN, from_omegaconf
 from trainkit.config.ranges import check_ranges
 from trainkit.config.schema import LINEAGE, SECTIONS, schema
 from trainkit.config.shipped import contents
@@ -70,8 +70,12 @@ def check_config(cfg: DictConfig, live: Collection[str] = ()) -> DictConfig:
     _check_names(checked)
     _check_interpolations(checked)
     check_ranges(checked)
-    for section in COMPONENTS if checked.get(OWN_MODULE) is None else ("data", OWN_MODULE):
-        left_out = section in OPTIONAL and section in checked and checked[section] is None
+    is_own = checked.get(OWN_MODULE) is not None
+    if is_own:
+        _check_stood_in(checked)
+    for section in (OWN_MODULE, "data") if is_own else COMPONENTS:
+        optional = ("data",) if is_own else OPTIONAL
+        left_out = section in optional and section in checked and checked[section] is None
         if section not in live and not left_out:
             _check_component(checked.get(section), section, section)
     for section in COLLECTIONS:
@@ -116,6 +120,16 @@ def _check_interpolations(cfg: DictConfig) -> None:
                 OmegaConf.to_container(node, resolve=True)
         except OmegaConfBaseException as error:
             raise from_omegaconf(error, cfg) from error
+
+
+def _check_stood_in(cfg: DictConfig) -> None:
+    """Makes the sections null that a LightningModule of the user's own stands in for; refuses those that are given."""
+    for section in ("data", *STOOD_IN):
+        cfg.setdefault(section, None)
+        if section in STOOD_IN and cfg[section] is not None:
+            what = f"{section} beside a LightningModule, which has its own"
+            hint = f"{section}=null; or compose with module=custom, a YAML of your own with defaults: [custom, _self_]"
+            raise ConfigError(what, where=section, expected="null", hint=hint)
 
 
 def _check_component(node: Any, section: str, path: str) -> None:

@@ -17,6 +17,7 @@ from trainkit.config.choices import config_directories, find_choices
 from trainkit.config.compose import CONFIG_NAME
 
 _LINE = re.compile(r"( *)([\w.-]+):(?:\s+(.*?))?(?:\s+# (.*))?")
+_GLOBAL = "# @package _global_"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -64,7 +65,7 @@ class _Tree:
         for entry in _defaults(text):
             if isinstance(entry, str):
                 self.take(group, entry)
-        is_global = text.startswith("# @package _global_")
+        is_global = text.startswith(_GLOBAL)
         self.keys |= {key if is_global else f"{group}.{key}": value for key, value in _keys(text).items()}
 
     def text(self, name: str) -> str:
@@ -113,8 +114,10 @@ def keys_for(
     groups = find_choices(config_dir)
     pairs = (text.lstrip("+").partition("=") for text in overrides)
     typed = {key: value.split(",") for key, _, value in pairs if key in groups}
-    for name in typed.get("experiment") or tree.choices.get("experiment") or ():
-        tree.follow(f"experiment/{name}")
+    for group in ("module", "experiment"):
+        for name in typed.get(group) or tree.choices.get(group) or ():
+            if tree.text(f"{group}/{name}").startswith(_GLOBAL):
+                tree.follow(f"{group}/{name}")
     for group, names in (tree.choices | typed).items():
         for name in names if group in groups else ():
             tree.take(group, name)

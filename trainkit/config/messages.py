@@ -21,6 +21,9 @@ from trainkit.config.schema import SECTIONS
 from trainkit.config.shipped import contents
 from trainkit.errors import ConfigError, one_of
 
+STOOD_IN = ("model", "task", "optimizer", "scheduler")
+"""Sections that a LightningModule of the user's own stands in for."""
+
 
 def from_omegaconf(error: OmegaConfBaseException, reference: DictConfig, where: str | None = None) -> ConfigError:
     """The mistake behind an error of OmegaConf's.
@@ -49,13 +52,16 @@ def unknown_key(key: str, reference: DictConfig, where: str | None = None) -> Co
         reference: A config whose keys are the valid ones.
         where: Override or file at fault, where it is known.
     """
+    section, _, argument = key.partition(".")
+    if reference.get("module") is not None and section in STOOD_IN:
+        what = f"{key} beside a LightningModule, which has its own {section}"
+        return ConfigError(what, where=where, hint=f"an argument of the module: +module.{argument or section}=…")
     what = f"unknown key '{key}'"
     near = _nearest(key, reference)
     if near == key:  # below a key that is null, or a ??? that has no keys yet
         return ConfigError(what, where=where, hint=f"what is null is filled with a plus: +{key}=…")
     if near:
         return ConfigError(what, where=where, hint=f"did you mean '{near}'?")
-    section, _, argument = key.partition(".")
     having = [choice for choice, content in contents(section).items() if argument in content]
     if having:
         return ConfigError(what, where=where, hint=f"{section}={having[0]} has it")

@@ -66,18 +66,20 @@ class LoaderData(DataModule):
         if not is_overridden("train_dataloader", datamodule):
             kind = type(datamodule).__name__
             raise DataError(f"{kind} has no train_dataloader", where="data", expected="a LightningDataModule with one")
-        datamodule.prepare_data()
-        datamodule.setup("fit")
-        loaders = {part: _asked(datamodule, part) for part in ("train", "val")}
-        if is_overridden("test_dataloader", datamodule):
-            datamodule.setup("test")
-            loaders["test"] = _asked(datamodule, "test")
-        return cls(**loaders, name=name or type(datamodule).__name__.lower(), datamodule=datamodule)
+        return cls(**_set_up(datamodule), name=name or type(datamodule).__name__.lower(), datamodule=datamodule)
 
     @classmethod
     def of_module(cls, module: L.LightningModule) -> LoaderData:
-        """The loaders that a ``LightningModule`` brings itself, in hooks of the same names."""
-        return cls(**{part: _asked(module, part) for part in PARTS}, name=type(module).__name__.lower())
+        """The loaders that a ``LightningModule`` brings itself, in hooks of the same names, once it has set them up.
+
+        Raises:
+            DataError: It has no training loader.
+        """
+        if not is_overridden("train_dataloader", module):
+            what = f"there is no data, and {type(module).__name__} has no train_dataloader"
+            expected = "data=… on the command line; train=… or data=… in Python"
+            raise DataError(what, where="data", expected=expected)
+        return cls(**_set_up(module), name=type(module).__name__.lower())
 
     def _kind(self) -> str:
         datasets = (getattr(loader, "dataset", loader) for loader in _leaves(self.loaders["train"]))
@@ -143,6 +145,17 @@ class LoaderData(DataModule):
             size = "" if samples is None else f" {samples:,} samples"
             parts.append(f"{part}{size}" + (" in batches" if batches is None else f" in {batches:,} batches"))
         return " · ".join([self.name, *parts])
+
+
+def _set_up(source: L.LightningDataModule | L.LightningModule) -> dict[str, Any]:
+    """Loaders by part, of hooks that are called in the order in which Lightning does."""
+    source.prepare_data()
+    source.setup("fit")
+    loaders = {part: _asked(source, part) for part in ("train", "val")}
+    if is_overridden("test_dataloader", source):
+        source.setup("test")
+        loaders["test"] = _asked(source, "test")
+    return loaders
 
 
 def _asked(source: Any, part: str) -> Any:

@@ -97,6 +97,9 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     if cfg is not None and values["resume_from"] is not None:
         what = "resume_from beside a composed config, which does not tell what else was asked for"
         raise ConfigError(what, where="fit", hint="tk.fit(resume_from=…, overrides=[…])")
+    size = arguments.get("batch_size") if module is not None and not isinstance(named["data"], str) else None
+    if size is not None:
+        del values["data.batch_size"]
     settings = [f"{key}={value}" for key, value in values.items() if value is not None]
     replaced = [name for name, thing in named.items() if thing is not None and not isinstance(thing, str)]
     if cfg is None:
@@ -113,7 +116,7 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     if values["trainer.max_steps"] is not None and values["trainer.max_epochs"] is None:
         config.trainer.max_epochs = None
     objects: dict[str, Any] = {name: None if isinstance(thing, str) else thing for name, thing in named.items()}
-    live = put_objects(config, datasets=datasets, module=module, **objects)
+    live = put_objects(config, datasets=datasets, module=module, batch_size=size, **objects)
     check_lists(callbacks, loggers)
     asked = {name for name, thing in objects.items() if thing is not None} | ({"data"} if datasets else set())
     named_here = [f"{name}={config[name]._target_}" for name in sorted(asked - live.sections())]

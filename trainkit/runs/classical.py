@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor, nn
 
+from trainkit.config.earlier import key_of
 from trainkit.data.module import DataModule
 from trainkit.data.sources import TensorSource, map_inputs
 from trainkit.errors import ConfigError, DataError
@@ -35,6 +36,16 @@ class _Saved(nn.Module):
     def __init__(self, inputs: nn.Module, task: nn.Module) -> None:
         super().__init__()
         self.model, self.task = Network(nn.Identity(), inputs), task
+
+
+IDLE = ("optimizer", "scheduler", "trainer", "checkpoint", "callbacks", "logger", "data.batch_size", "data.sampling")
+"""Sections and keys that an estimator does not follow."""
+
+
+def is_idle(override: str) -> bool:
+    """Whether an override, as the user wrote it, has no effect on a classical model."""
+    key = key_of(override)
+    return any(key == name or key.startswith(f"{name}.") for name in IDLE)
 
 
 def check_classical(parts: Parts) -> None:

@@ -30,6 +30,7 @@ class Job:
         checkpoint: Where training goes on from; None from the start.
         broken: A sentence for each newer checkpoint that is not whole.
         is_finished: Whether there is nothing left to do.
+        overrides: As the user wrote them.
     """
 
     config: DictConfig
@@ -38,6 +39,7 @@ class Job:
     checkpoint: Path | None = None
     broken: Sequence[str] = ()
     is_finished: bool = False
+    overrides: Sequence[str] = ()
 
     @property
     def is_new(self) -> bool:
@@ -68,7 +70,7 @@ def asked_job(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -
         return _continued(RunDirectory.open(place), config, live, overrides)
     parent = open_parent(config, [*overrides, *live.named])
     if parent is None:
-        return Job(config)
+        return Job(config, overrides=overrides)
     config = taken_up(parent.directory, parent.config, config, live, "resume_from", overrides)
     return Job(config, parent.directory, parent, parent.checkpoint)
 

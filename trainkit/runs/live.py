@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -72,6 +71,7 @@ def put_objects(
     *,
     model: Any,
     module: Any = None,
+    batch_size: int | None = None,
     datasets: Mapping[str, Any],
     data: L.LightningDataModule | None,
     task: Any,
@@ -84,6 +84,7 @@ def put_objects(
         config: Changed in place.
         model: A net, or a class or partial of one.
         module: A LightningModule of the user's own, or a class or partial of one.
+        batch_size: Samples of a batch of the module's, where datasets are given; 64 by default.
         datasets: ``train``, ``val`` and ``test``, those that were given.
         data: A data module.
         task: A task, or a class or partial of one.
@@ -118,10 +119,13 @@ def put_objects(
             node = as_node(factory, partial=True)
             config[name] = node or record(factory)
             setattr(live, name, None if node else factory)
+        if batch_size is not None and not any(map(_takes_loader, datasets.values())):
+            what = "batch_size has no effect on loaders of your own"
+            raise ConfigError(what, where="batch_size", hint="give it to the DataLoader or the data module")
         if data is not None:
             live.data = _put_data(config, data, module is not None)
-        elif module is not None and (datasets or _brings_loaders(live.module)):
-            live.data = _put_loaders(config, datasets, live.module)
+        elif module is not None and datasets:
+            live.data = _put_loaders(config, datasets, batch_size)
         elif datasets:
             live.data = _put_datasets(config, datasets)
     return live
@@ -149,28 +153,24 @@ def _put_data(config: DictConfig, data: Any, for_module: bool) -> DataModule:
     return live
 
 
-def _brings_loaders(module: L.LightningModule | None) -> bool:
-    return module is not None and is_overridden("train_dataloader", module)
-
-
-def _put_loaders(config: DictConfig, datasets: Mapping[str, Any], module: L.LightningModule | None) -> DataModule:
+def _put_loaders(config: DictConfig, datasets: Mapping[str, Any], batch_size: int | None) -> DataModule:
     """Data of a LightningModule's own: loaders, or datasets that loaders are made of."""
-    if not datasets:
-        assert module is not None
-        config.data = {"live": config.module.live}
-        return LoaderData.of_module(module)
     if "train" not in datasets:
         raise DataError("there is no training data", where="train", expected="a DataLoader or a Dataset")
-    size = int(config.data.get("batch_size") or 64)
+    size = batch_size or 64
     loaders = {name: _as_loader(given, size, name == "train") for name, given in datasets.items()}
     config.data = record(getattr(loaders["train"], "dataset", loaders["train"]))
     return LoaderData(**loaders)
 
 
 def _as_loader(given: Any, batch_size: int, shuffle: bool) -> Any:
-    if isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not isinstance(given, (list, tuple, dict))):
+    if _takes_loader(given):
         return DataLoader(given, batch_size, shuffle=shuffle and not isinstance(given, IterableDataset))
     return given
+
+
+def _takes_loader(given: Any) -> bool:
+    return isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not isinstance(given, (list, tuple, dict)))
 
 
 def check_lists(callbacks: Any, loggers: Any) -> None:

@@ -24,6 +24,7 @@ from trainkit.models import Network
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build
 from trainkit.runs.estimators import load_estimator
+from trainkit.runs.own_module import build_data
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.result import Result
 from trainkit.runs.score import predictions_frame
@@ -99,9 +100,11 @@ class Run:
             DataError: It is not there any more, or was given in Python.
         """
         if self._data is None:
-            if "_target_" not in self.config.data:
+            node = self.config.data
+            if node is not None and "_target_" not in node:
                 raise DataError("the data of this run was given in Python", where="data", hint="load_run(RUN, data=…)")
-            data: DataModule = build(self.config.data, "data", DataModule)
+            is_own = self.module is not None
+            data = build_data(self.config, self.module) if is_own else build(self.config.data, "data", DataModule)
             self._set_data(data)
         assert self._data is not None
         return self._data

@@ -38,7 +38,7 @@ def has_own_module(config: DictConfig) -> bool:
 
 
 def build_module_parts(config: DictConfig, live: LiveObjects, splits: Splits | None = None) -> ModuleParts:
-    """Builds the module and its data; sections that the module stands in for become null.
+    """Builds the module and its data; the module's own loaders where no data is asked for.
 
     Args:
         config: Checked; it is not changed.
@@ -47,12 +47,13 @@ def build_module_parts(config: DictConfig, live: LiveObjects, splits: Splits | N
 
     Raises:
         ConfigError: A part cannot be built.
-        DataError: The data cannot be used.
+        DataError: The data cannot be used, or there is none.
     """
-    config = copied(config)
-    for section in ("model", "task", "optimizer", "scheduler"):
-        config[section] = None
-    data = live.data or build_data(config)
+    config, module = copied(config), live.module
+    if live.data is None and config.data is None and module is None:
+        seed_everything(config.seed)
+        module = build(config.module, "module", L.LightningModule)
+    data = live.data or build_data(config, module)
     data.given_splits = None if isinstance(data, LoaderData) else splits
     data.setup()
     for key, is_given in (("weight", data.roles["weight"] is not None), ("extra_val", bool(data.extra_val))):
@@ -61,19 +62,28 @@ def build_module_parts(config: DictConfig, live: LiveObjects, splits: Splits | N
             raise ConfigError(what, where=f"data.{key}", hint=f"leave out data.{key}")
     fill(config, data, ("module",))
     seed_everything(config.seed)
-    module = live.module or build(config.module, "module", L.LightningModule)
+    if module is None:
+        module = build(config.module, "module", L.LightningModule)
     for hook, lacks, expected in _NEEDED:
         if not is_overridden(hook, module):
             raise ConfigError(f"{type(module).__name__} has no {lacks}", where="module", expected=expected)
     return ModuleParts(config, data, module, live=live)
 
 
-def build_data(config: DictConfig) -> DataModule:
+def build_data(config: DictConfig, module: L.LightningModule | None) -> DataModule:
     """The data of a config, trainkit's or a ``LightningDataModule`` of the user's own, not yet set up.
+
+    Args:
+        config: Of the run.
+        module: Brings loaders of its own where the config has no data.
 
     Raises:
         ConfigError: It cannot be built, or is something else.
+        DataError: There is none.
     """
+    if config.data is None:
+        assert module is not None
+        return LoaderData.of_module(module)
     data = build(config.data, "data", L.LightningDataModule)
     if not isinstance(data, DataModule):
         data = LoaderData.of(data)

@@ -181,10 +181,11 @@ def score_again(directory: RunDirectory, title: str, trust: Sequence[str] = ()) 
     """
     loaded = load_run(directory.path, trust=trust)
     assert loaded.module is not None
-    if "_target_" not in loaded.config.data:
+    node = loaded.config.data
+    if node is not None and "_target_" not in node:
         where = str(directory.result)
         raise RunError("the data of this run was given in Python", where="RUN", hint=f"its scores stand in {where}")
-    data = build_data(loaded.config)
+    data = build_data(loaded.config, loaded.module)
     data.given_splits = None if isinstance(data, LoaderData) else Splits.load(directory.splits)
     data.setup()
     if data.fingerprint != stored_fingerprint(directory):

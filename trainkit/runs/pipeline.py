@@ -15,7 +15,7 @@ from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate, own_resume
 from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, check_schedule, dry_batch
-from trainkit.runs.classical import check_classical
+from trainkit.runs.classical import check_classical, is_idle
 from trainkit.runs.completion import Reporter, Run, finish
 from trainkit.runs.devices import find_devices
 from trainkit.runs.directory import begin, check_place, keep_moved
@@ -118,6 +118,9 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
         _say_head(run, parts)
         idle = "optimizer, scheduler, trainer, checkpoint, callbacks and logger"
         narrator.say("note", f"the sections {idle} do not apply to this model")
+        without_effect = [text for text in job.overrides if is_idle(text)]
+        if without_effect:
+            narrator.say("note", f"without effect here: {' '.join(without_effect)}")
         return run
     if devices.count > 1:
         packed(parts.live)

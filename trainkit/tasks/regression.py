@@ -39,8 +39,8 @@ class Regression(Task):
             and targets float64 [B] in the target's own unit.
 
     Raises:
-        ConfigError: The scale or ``huber_delta`` is not above 0, there is no such loss, a loss is chosen beside a
-            criterion, or something is no criterion or no metric.
+        ConfigError: The scale or ``huber_delta`` is not above 0, there is no such loss, ``huber_delta`` is
+            changed for another loss, a loss is chosen beside a criterion, or something is no criterion or no metric.
     """
 
     name = "regression"
@@ -65,6 +65,9 @@ class Regression(Task):
             if not value > 0:
                 what = f"{key.replace('_', ' ')} {value}"
                 raise ConfigError(what, where=f"task.{key}", expected="a number above 0")
+        if huber_delta != 1.0 and loss != "huber":
+            what = f"task.huber_delta has no effect on the {loss} error"
+            raise ConfigError(what, where="task.huber_delta", hint="task.loss=huber")
         self.register_buffer("target_mean", torch.tensor(target_mean, dtype=torch.float64))
         self.register_buffer("target_scale", torch.tensor(target_scale, dtype=torch.float64))
         refuse_beside(criterion, loss=None if loss == "squared" else loss)
