@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
 from trainkit.data import LoaderData, Splits
-from trainkit.errors import RunError, TrainkitError, one_of
+from trainkit.errors import RunError, TrainkitError, one_of, told
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.arguments import FitArguments, gathered, take_job
 from trainkit.runs.launch import refuse_unguarded
@@ -178,7 +178,7 @@ def _inside_hydra(start: Any) -> Result:
         result = start()
         return result
     except TrainkitError as error:
-        print(error, file=sys.stderr)
+        print(told(error), file=sys.stderr)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return Result("failed", None, error=str(error))
         sys.exit(error.exit_code)

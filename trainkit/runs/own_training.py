@@ -43,6 +43,7 @@ from trainkit.training import (
     StopFlag,
     close,
     load_best_weights,
+    step_of,
 )
 from trainkit.types import Estimate
 
@@ -136,7 +137,7 @@ def _trainer(
     checkpoint: Path | None,
 ) -> L.Trainer:
     trainer = parts.config.trainer
-    resume_step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+    resume_step = step_of(checkpoint) if checkpoint else 0
     options: dict[str, Any] = common_options(parts, devices) | {
         "max_epochs": trainer.max_epochs or -1,
         "logger": build_loggers(parts, run, resume_step),

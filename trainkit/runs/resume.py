@@ -28,7 +28,7 @@ from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.train import train_module
-from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
+from trainkit.training import CheckpointWriter, checkpoint_path, step_of, usable_checkpoint
 
 INTERVAL = "trainer.log_every_n_steps"
 
@@ -64,7 +64,7 @@ class Parent:
     @property
     def step(self) -> int:
         """Optimizer steps done."""
-        return int(self.checkpoint.stem.removeprefix("step-"))
+        return step_of(self.checkpoint)
 
     def take_over(self, parts: Parts) -> None:
         """Records in the new run's parts where it comes from.
