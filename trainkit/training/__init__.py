@@ -9,7 +9,15 @@ from trainkit.training.own_module import ModuleCheckpointWriter, make_plain
 from trainkit.training.pictures import Pictures
 from trainkit.training.progress import ProgressLine, clock
 from trainkit.training.samples import SamplePredictions
-from trainkit.training.saved import all_saved, checkpoint_path, load_best_weights, step_of, usable_checkpoint
+from trainkit.training.saved import (
+    all_saved,
+    best_saved,
+    best_score,
+    checkpoint_path,
+    load_best_weights,
+    step_of,
+    usable_checkpoint,
+)
 from trainkit.training.signals import Interrupted, StopFlag
 
 __all__ = [
@@ -27,6 +35,8 @@ __all__ = [
     "TensorBoard",
     "TrainModule",
     "all_saved",
+    "best_saved",
+    "best_score",
     "checkpoint_path",
     "clock",
     "close",

@@ -16,7 +16,7 @@ from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
 from trainkit.training.plain import check_plain
-from trainkit.training.saved import all_saved
+from trainkit.training.saved import all_saved, best_saved
 from trainkit.training.signals import Interrupted, StopFlag
 
 
@@ -87,7 +87,17 @@ class CheckpointWriter(Checkpoint):
         if self.loader is not None:
             self.loader.state = self.position
         self.best, self._saved_step = state_dict["best"], self.position.step
+        self._mend_best()
         self._is_stopped = state_dict.get("stopped", False)
+
+    def _mend_best(self) -> None:
+        """Has ``best.json`` name the best checkpoint up to here; without it, the best is chosen anew."""
+        entry = best_saved(self.run, self.best) if self.best is not None else None
+        if entry is not None:
+            write_json(self.run.best, entry)
+        else:
+            self.best = None
+            self.run.best.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends a run at once that had been stopped early before it was killed."""
@@ -175,7 +185,8 @@ class CheckpointWriter(Checkpoint):
     def _point(self, path: Path, is_best: bool) -> None:
         entry = {"file": path.name, "sha256": sha256(path), "step": self.position.step}
         # One beyond the last save is damaged: this run went on from the one before it.
-        older = [e for e in all_saved(self.run) if e["step"] <= self._saved_step]
+        known = all_saved(self.run) if self._saved_step else []
+        older = [e for e in known if e["step"] <= self._saved_step]
         if is_best:
             write_json(self.run.best, {**entry, "monitor": self.best})
         kept = [entry, *older][: max(2, self.keep)]
