@@ -1,4 +1,4 @@
-"""``last.json`` and ``best.json`` broken, as a full disk leaves them: the checkpoints beside them are found and used."""
+"""``last.json`` and ``best.json`` broken, as a full disk leaves them: the checkpoints beside them are found."""
 
 from __future__ import annotations
 
