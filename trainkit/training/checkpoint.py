@@ -156,8 +156,12 @@ class CheckpointWriter(Checkpoint):
         return RunError(
             f"{name} is {value} at step {self.position.step:,}",
             where=str(self.run.path),
-            hint="a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1",
+            hint=self._advice(),
         )
+
+    def _advice(self) -> str:
+        """What helps against a loss that is no number."""
+        return "a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1"
 
     def _commit(self, trainer: L.Trainer, is_best: bool) -> None:
         stop = self.stop.agreed(trainer)
