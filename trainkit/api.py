@@ -77,7 +77,8 @@ def fit(
 
     Args:
         cfg: A composed config, from ``compose`` or ``hydra.main``; composed from ``overrides`` by default.
-        model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
+        model: A net (trained in place), a class or partial of one, the name of a YAML in ``conf/model``, or a
+            scikit-learn estimator (a new one with its settings is fitted).
         module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
             loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
         train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]

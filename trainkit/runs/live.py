@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf, open_dict
+from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
@@ -22,6 +23,7 @@ from trainkit.config.targets import resolve_target
 from trainkit.data import ArrayFiles, DataModule, DatasetData, GivenArrays, LoaderData
 from trainkit.data.splits import EXTRA
 from trainkit.errors import ConfigError, DataError
+from trainkit.runs.estimators import estimator_node
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.provenance import source_of
 from trainkit.tasks import Task
@@ -103,8 +105,7 @@ def put_objects(
                 config, live, module, {"model": model, "task": task, "optimizer": optimizer, "scheduler": scheduler}
             )
         if model is not None:
-            _expect(model, nn.Module, "model", "an nn.Module, or a class or functools.partial that gives one")
-            live.model = _put(config, "model", model, nn.Module)
+            live.model = _put_model(config, model)
         if task is not None:
             _expect(task, Task, "task", "a name, a Task, or a class or functools.partial that gives one")
             live.task = _put(config, "task", task, Task)
@@ -124,6 +125,15 @@ def put_objects(
             live.data = _put_loaders(config, datasets, live.module)
         elif datasets:
             live.data = _put_datasets(config, datasets)
+    return live
+
+
+def _put_model(config: DictConfig, model: Any) -> nn.Module | None:
+    if isinstance(model, BaseEstimator):
+        config.model = estimator_node(model)
+        return None
+    _expect(model, nn.Module, "model", "an nn.Module or a scikit-learn estimator, or what gives one when called")
+    live: nn.Module | None = _put(config, "model", model, nn.Module)
     return live
 
 
