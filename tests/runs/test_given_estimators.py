@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import trainkit as tk
-from trainkit.runs.estimators import estimator_node
+from trainkit.runs.nodes import estimator_node
 
 FAST = ["evaluation.resamples=20", "evaluation.baseline=false", "run.dir=run"]
 FOREST = {"_target_": "sklearn.ensemble._forest.RandomForestClassifier"}

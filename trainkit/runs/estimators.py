@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import zipfile
@@ -10,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
-from trainkit.config.copying import is_plain
 from trainkit.config.targets import resolve_judged
 from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path
@@ -50,34 +47,6 @@ _LOADERS = frozenset(
     | {f"{name}Node" for name in ("RandomGenerator", "Tree", "Tuple", "Type")}
 )
 """How skops may make them; bound methods, functions and partials are not among them."""
-
-
-def estimator_node(estimator: BaseEstimator) -> dict[str, Any]:
-    """An estimator, not fitted, as a config node: its class, and the settings that are not the class's own.
-
-    Args:
-        estimator: Of scikit-learn's interface; estimators among its settings become nodes too.
-
-    Raises:
-        ConfigError: A setting is neither plain nor an estimator.
-    """
-    kind = type(estimator)
-    own = inspect.signature(kind).parameters
-    settings = {name: _setting(value) for name, value in estimator.get_params(deep=False).items()}
-    odd = next((name for name, value in settings.items() if not is_plain(value)), None)
-    if odd is not None:
-        what = f"{kind.__name__} has a {type(settings[odd]).__name__} as its {odd}, which a config cannot hold"
-        raise ConfigError(what, where="model", expected="numbers, texts, lists and estimators as settings")
-    changed = {name: value for name, value in settings.items() if name not in own or value != own[name].default}
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **changed}
-
-
-def _setting(value: Any) -> Any:
-    if isinstance(value, BaseEstimator):
-        return estimator_node(value)
-    if isinstance(value, (list, tuple)):
-        return [_setting(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def save_estimator(run: RunDirectory, estimator: Any) -> None:
