@@ -163,7 +163,7 @@ def test_runs_come_as_json(cli: Cli, make_run: MakeRun) -> None:
     [
         (["modles"], "there is no kind 'modles'\n  expected one of callbacks, data, "),
         (["modls"], "  hint     did you mean 'models'?\n"),
-        (["runs"], "there is no directory 'runs'\n  where    root\n  hint     trainkit fit makes runs\n"),
+        (["runs"], "there is no directory 'runs'\n  where    --root\n  hint     trainkit fit makes runs\n"),
         (["models", "--sort", "date"], "--sort is for runs\n  where    list\n"),
         (["models", "--filter", "a=1"], "--filter is for runs\n"),
         (["--json"], "--json is for runs\n"),

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied, plain
 from trainkit.data import LoaderData, Splits
-from trainkit.errors import RunError, TrainkitError, one_of
+from trainkit.errors import RunError, TrainkitError, one_of, told
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.arguments import FitArguments, gathered, take_job
 from trainkit.runs.launch import refuse_unguarded
@@ -77,7 +77,8 @@ def fit(
 
     Args:
         cfg: A composed config, from ``compose`` or ``hydra.main``; composed from ``overrides`` by default.
-        model: A net (trained in place), a class or partial of one, or the name of a YAML in ``conf/model``.
+        model: A net (trained in place), a class or partial of one, the name of a YAML in ``conf/model``, or a
+            scikit-learn estimator (a new one with its settings is fitted).
         module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
             loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
         train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]
@@ -178,7 +179,7 @@ def _inside_hydra(start: Any) -> Result:
         result = start()
         return result
     except TrainkitError as error:
-        print(error, file=sys.stderr)
+        print(told(error), file=sys.stderr)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return Result("failed", None, error=str(error))
         sys.exit(error.exit_code)

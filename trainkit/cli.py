@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import trainkit
-from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of
+from trainkit.errors import ConfigError, TrainkitError, did_you_mean, one_of, told
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainkitError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(error, file=sys.stderr)
+        print(told(error), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

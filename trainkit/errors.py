@@ -1,6 +1,6 @@
 """Every error a user can cause: a few lines that say what, where, what was expected, and the nearest valid name.
 
-The command line prints ``str(error)`` and exits with ``error.exit_code``; nothing else in trainkit prints a mistake.
+The command line prints ``told(error)`` and exits with ``error.exit_code``; nothing else in trainkit prints a mistake.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class RunError(TrainkitError):
 
 class LaunchError(TrainkitError):
     """Processes or devices that cannot be had."""
+
+
+def told(error: BaseException) -> str:
+    """An error's message, and below it what was added on its way (``BaseException.add_note``)."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:

@@ -46,10 +46,15 @@ def test_spec_of_an_unknown_size_names_the_nearest() -> None:
         ({"run": {"name": None}, "data": {"name": None, "path": "some/where/churn.csv"}}, "churn"),
         ({"run": {"name": None}, "data": {"path": "???"}}, "run"),
         ({"run": {"name": None}}, "run"),
+        ({"run": {"name": None}, "module": {"_target_": "own.GAN"}}, "gan"),
+        ({"run": {"name": None}, "data": {"name": "digits"}, "module": {"_target_": "own.GAN"}}, "digits"),
+        ({"run": {"name": None}, "module": None}, "run"),
+        ({"run": {"name": None}, "module": {"_target_": "???"}}, "run"),
     ],
 )
 def test_run_name(sections: dict[str, object], name: str) -> None:
-    called = "${trainkit.run_name:${run.name},${oc.select:data.name},${oc.select:data.path}}"
+    module = "${oc.select:module._target_}"
+    called = f"${{trainkit.run_name:${{run.name}},${{oc.select:data.name}},${{oc.select:data.path}},{module}}}"
     assert OmegaConf.create({**sections, "called": called}).called == name
 
 

@@ -43,7 +43,7 @@ def test_loaders_describe_themselves() -> None:
     assert (data.batch_size, data.steps_per_epoch(), data.count("train"), data.splits.num_rows) == (8, 3, 20, 0)
     assert set_up([points(), points(4)]).describe() == "tensordataset · train 24 samples in 3 batches"
     stream = set_up(DataLoader(Stream(), 2))
-    assert stream.describe() == "stream · train in batches" and stream.steps_per_epoch() == -1
+    assert stream.describe() == "stream · train of unknown length" and stream.steps_per_epoch() == -1
 
 
 def test_fingerprints_tell_data_apart_and_do_not_depend_on_what_is_random() -> None:

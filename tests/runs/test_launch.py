@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 import trainkit as tk
-from trainkit.rundir import RunDirectory
+from trainkit.rundir import RunDirectory, write_json
 from trainkit.runs import launch
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import Devices
@@ -100,7 +100,17 @@ def test_groups_are_not_started_for_ever(
     with pytest.raises(tk.LaunchError) as caught:
         start(tmp_path, *overrides)
     assert (caught.value.what, attempts) == (what, [])
-    assert caught.value.hint == f"trainkit fit run.dir={tmp_path}"
+    assert caught.value.hint is None
+
+
+def test_what_goes_on_with_a_run_that_kept_a_checkpoint_is_named(attempts: list[str], tmp_path: Path) -> None:
+    attempts.append("exit code 1")
+    run = RunDirectory(tmp_path)
+    run.checkpoints.mkdir()
+    write_json(run.last, {"file": "step-5.ckpt", "sha256": "", "step": 5, "older": []})
+    with pytest.raises(tk.LaunchError) as caught:
+        start(tmp_path)
+    assert caught.value.hint == f"trainkit fit run.dir={tmp_path} continues from step 5"
 
 
 def test_a_mistake_that_a_worker_found_is_raised_here(attempts: list[str], tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from torch.utils.data import TensorDataset
 
 import trainkit as tk
 from trainkit.rundir import sha256
-from trainkit.runs.live import as_node, check_lists, put_objects, record
+from trainkit.runs.live import check_lists, put_objects
+from trainkit.runs.nodes import as_node, record
 
 
 class Here(nn.Linear):

@@ -54,7 +54,7 @@ def test_arrays_from_files(digits: RunDirectory, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(run.predict(tmp_path / name), expected, check_exact=True)
     with pytest.raises(tk.DataError, match=r"inputs of shape \[2, 1, 9, 9\]"):
         run.predict(np.zeros((2, 1, 9, 9), np.uint8))
-    with pytest.raises(tk.DataError, match="cannot predict a int"):
+    with pytest.raises(tk.DataError, match="cannot predict an int"):
         run.predict(3)  # type: ignore[arg-type]
 
 

@@ -103,7 +103,7 @@ def test_the_checkpoint_before_a_broken_one_is_used(
     content[len(content) // 2] ^= 1
     last.unlink() if fault == "missing" else last.write_bytes(content)
     code, out, _ = cli("fit", f"run.dir={run.path}")
-    assert code == 0 and f"broken step-30.ckpt is {fault}; the one before it is used\n" in out
+    assert code == 0 and f"broken step-30.ckpt is {fault}; the newest whole checkpoint is used\n" in out
     assert "continues from step-20.ckpt\n" in out
     assert_same_run(digits, run)
 

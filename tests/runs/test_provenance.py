@@ -22,6 +22,7 @@ from trainkit.runs.devices import Devices
 from trainkit.runs.machine import packages
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.provenance import environment, exactness, source_of
+from trainkit.runs.repository import checkout_state
 
 CPU, CUDA = Devices("cpu", 1, 1), Devices("cuda", 2, 1)
 
@@ -55,6 +56,7 @@ def test_the_environment_says_where_a_run_came_from(cli: Callable[..., Any], tmp
     source = known["sources"]["trainkit.data.BundledTable"]
     file = Path(inspect.getfile(trainkit.data.BundledTable))
     assert source == {"file": "trainkit/data/bundled.py", "sha256": sha256(file)}
+    assert known["trainkit_checkout"] == checkout_state(Path(tk.__file__).parents[1])
     assert known["lineage"] is None and known["started"].endswith("+00:00")
     assert len(known["packages"]) > 40 and {"variables", "torch", "determinism", "interpreter"} <= set(known)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainkit.runs import repository
-from trainkit.runs.repository import git_state
+from trainkit.runs.repository import checkout_state, git_state
 
 Git = Callable[..., str]
 
@@ -105,3 +105,25 @@ def test_a_repository_starts_no_program_of_its_own(git: Git, tmp_path: Path) -> 
     (tmp_path / "note.txt").write_text("two\n")
     known = git_state(tmp_path)
     assert known is not None and "+two\n" in known["diff"] and not (tmp_path / ".git" / "started").exists()
+
+
+def test_a_package_used_from_a_checkout_has_a_commit(git: Git, tmp_path: Path) -> None:
+    commit = git("rev-parse", "HEAD")
+    assert checkout_state(tmp_path) == {"commit": commit, "dirty": False}
+    (tmp_path / "unknown.txt").touch()
+    assert checkout_state(tmp_path) == {"commit": commit, "dirty": False}
+    (tmp_path / "note.txt").write_text("two\n")
+    assert checkout_state(tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_a_package_installed_inside_of_a_repository_has_none(git: Git, tmp_path: Path) -> None:
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    assert git_state(installed) is not None and checkout_state(installed) is None
+
+
+def test_a_checkout_without_a_commit_or_without_git_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    assert checkout_state(tmp_path) is None
+    monkeypatch.setenv("PATH", "")
+    assert checkout_state(tmp_path) is None

@@ -30,7 +30,7 @@ from trainkit.config.compose import (
     friendly,
 )
 from trainkit.config.earlier import earlier_overrides
-from trainkit.errors import ConfigError, TrainkitError
+from trainkit.errors import ConfigError, TrainkitError, told
 
 Job = Callable[[DictConfig], Any]
 
@@ -164,7 +164,7 @@ class _Runner:
         try:
             return self.job(cfg)
         except TrainkitError as error:
-            message = str(error)
+            message = told(error)
         except SystemExit as stop:
             if isinstance(stop.code, int) and stop.code > _SIGNALLED:
                 raise

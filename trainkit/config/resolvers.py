@@ -52,9 +52,10 @@ def spec(name: str) -> Any:
     return sizes[name]
 
 
-def _first_name(name: Any, data_name: Any, path: Any) -> str:
-    """Name of a sweep: ``run.name``, else ``data.name``, else the stem of ``data.path``, else ``run``."""
-    return str(name or data_name or (Path(str(path)).stem if path else "") or "run")
+def _first_name(name: Any, data_name: Any, path: Any, module: Any = None) -> str:
+    """Name of a sweep: ``run.name``, ``data.name``, stem of ``data.path``, class of ``module._target_``, or ``run``."""
+    class_name = str(module or "").rpartition(".")[2].lower()
+    return str(name or data_name or (Path(str(path)).stem if path else "") or class_name or "run")
 
 
 def job_hash(cfg: DictConfig) -> str:
@@ -86,7 +87,7 @@ def register_resolvers() -> None:
     """Registers the resolvers with OmegaConf; doing so again changes nothing.
 
     ``trainkit.run_name`` is cached per config: Hydra copies the cache of a sweep to its jobs, so that a sweep over the
-    data stays in one directory. OmegaConf's cache forbids ``_root_``, hence the three arguments.
+    data stays in one directory. OmegaConf's cache forbids ``_root_``, hence the arguments.
     """
     OmegaConf.register_new_resolver("spec", spec, replace=True)
     OmegaConf.register_new_resolver("trainkit.run_name", _first_name, replace=True, use_cache=True)

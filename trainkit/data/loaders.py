@@ -123,8 +123,19 @@ class LoaderData(DataModule):
 
     def count(self, part: str) -> int | None:
         """Samples of a part; None where its datasets do not say."""
-        sizes = [_size(getattr(loader, "dataset", None)) for loader in _leaves(self.loaders[part])]
+        sizes = self.counts(part)
         return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def counts(self, part: str) -> list[int | None]:
+        """Samples of each loader of a part, in Lightning's order; None where its dataset does not say."""
+        return [_size(getattr(loader, "dataset", None)) for loader in _leaves(self.loaders[part])]
+
+    def _batches(self, part: str) -> int | None:
+        """Batches that an epoch takes from a part: an evaluation goes through one loader after the other."""
+        if part == "train":
+            return length_of(self.loaders[part])
+        lengths = [length_of(loader) for loader in _leaves(self.loaders[part])]
+        return None if None in lengths else sum(length for length in lengths if length is not None)
 
     def inexact(self) -> str | None:
         """Why an epoch cannot be told again exactly from its middle; None where it can."""
@@ -141,9 +152,9 @@ class LoaderData(DataModule):
         for part in PARTS:
             if self.loaders[part] is None:
                 continue
-            samples, batches = self.count(part), length_of(self.loaders[part])
+            samples, batches = self.count(part), self._batches(part)
             size = "" if samples is None else f" {samples:,} samples"
-            parts.append(f"{part}{size}" + (" in batches" if batches is None else f" in {batches:,} batches"))
+            parts.append(f"{part}{size}" + (" of unknown length" if batches is None else f" in {batches:,} batches"))
         return " · ".join([self.name, *parts])
 
 

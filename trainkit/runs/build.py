@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import re
 from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from trainkit.config.copying import copied
 from trainkit.config.resolvers import active_spec
@@ -48,7 +51,9 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     """
     live = live or LiveObjects()
     config = copied(config)
-    data = live.data or build(config.data, "data", DataModule)
+    data = live.data or build(config.data, "data")
+    if not isinstance(data, DataModule):
+        raise wrong_data(data)
     if isinstance(data, LoaderData):
         what = "nothing is known of the batches of a loader of your own"
         expected = "a LightningModule of your own to take them"
@@ -70,6 +75,21 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         found = f"the model is a {type(model).__name__}"
         raise ConfigError(found, where="model", expected="an nn.Module or a scikit-learn estimator")
     return parts
+
+
+def wrong_data(data: Any) -> ConfigError:
+    """The error for something else than a ``DataModule`` as the data of a net, with what it goes with."""
+    found = f"the class {data.__name__}" if inspect.isclass(data) else f"a {type(data).__name__}"
+    hint = None
+    if isinstance(data, L.LightningDataModule):
+        hint = (
+            "a LightningDataModule goes with module=, a LightningModule of your own; a net with a trainkit.DataModule"
+        )
+    elif inspect.isclass(data):
+        hint = f"data={data.__name__}(…), an object"
+    elif isinstance(data, (Dataset, DataLoader)):
+        hint = "train=, val= and test= take Datasets"
+    return ConfigError(f"the data is {found}", where="data", expected="a trainkit.DataModule", hint=hint)
 
 
 def _optimization(config: DictConfig, live: LiveObjects) -> tuple[OptimizerFactory, SchedulerFactory | None]:

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from trainkit.data import LoaderData
-from trainkit.errors import LaunchError
+from trainkit.errors import LaunchError, RunError
 from trainkit.rundir import RunDirectory
 from trainkit.runs import narrate
 from trainkit.runs.check import DryBatch, monitored
@@ -32,7 +32,7 @@ from trainkit.runs.provenance import exactness
 from trainkit.runs.result import Result, extra_validation
 from trainkit.runs.score import baseline, estimate_json, save_predictions, score_parts, scored_parts
 from trainkit.runs.train import TrainOutcome, train
-from trainkit.training import all_saved
+from trainkit.training import all_saved, step_of, usable_checkpoint
 from trainkit.types import Predictions
 
 Reporter = Callable[[RunDirectory, Result, RunParts, dict[str, Predictions]], None]
@@ -70,7 +70,20 @@ def finish(run: Run, directory: RunDirectory) -> Result:
         facts = {"seed": run.parts.config.seed, "split_seed": run.parts.data.split_seed}
         directory.error.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
         Result("failed", directory.path, facts=facts, error=f"{type(error).__name__}: {error}").save()
+        if not isinstance(error, (RunError, LaunchError)):  # a loss that is no number would be none again
+            _note_what_is_kept(run, directory, error)
         raise
+
+
+def _note_what_is_kept(run: Run, directory: RunDirectory, error: Exception) -> None:
+    """Puts below an error's traceback what goes on with the run, where it kept a checkpoint."""
+    try:
+        checkpoint, _ = usable_checkpoint(directory)
+    except RunError:  # every one is broken: the error that is under way says more
+        return
+    if checkpoint is not None:
+        again = narrate.continue_command(run.parts, directory)
+        error.add_note(f"the run is kept up to step {step_of(checkpoint):,}: {again} continues")
 
 
 def _stop(signum: int) -> None:

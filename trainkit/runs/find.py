@@ -125,7 +125,7 @@ def read_runs(root: str | Path) -> list[FoundRun]:
         RunError: There is no such directory.
     """
     if not Path(root).is_dir():
-        raise RunError(f"there is no directory '{root}'", where="root", hint="trainkit fit makes runs")
+        raise RunError(f"there is no directory '{root}'", where="--root", hint="trainkit fit makes runs")
     return [read_run(path) for path in run_directories(root)]
 
 

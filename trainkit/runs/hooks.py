@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import DeviceStatsMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import DeviceStatsMonitor, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from torch import nn
@@ -85,6 +85,9 @@ def check_callbacks(parts: RunParts, callbacks: Sequence[L.Callback], names: Seq
     for callback in callbacks:
         kind = type(callback).__name__
         _refuse(callback, parts)
+        if isinstance(callback, EarlyStopping) and callback.patience < 0:
+            where = f"callbacks, {kind}.patience"
+            raise ConfigError(f"{kind}.patience is {callback.patience}", where=where, expected="at least 0 validations")
         name = getattr(callback, "monitor", None)
         if isinstance(name, str) and name not in names:
             where = f"callbacks, {kind}.monitor"

@@ -20,6 +20,7 @@ from trainkit import errors
 from trainkit.errors import LaunchError, TrainkitError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import Devices
+from trainkit.runs.narrate import continue_command
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.runs.train import TrainOutcome
 from trainkit.training import all_saved
@@ -64,7 +65,8 @@ def train_in_processes(parts: Parts, run: RunDirectory, devices: Devices) -> Tra
         if not died.startswith("SIG") or not restarts_left:
             break
         print(f"launch a process died ({died}); going on from step {_saved_step(run)} in a fresh group", flush=True)
-    raise LaunchError(f"a process died ({died})", where="trainer.devices", hint=f"trainkit fit run.dir={run.path}")
+    hint = f"{continue_command(parts, run)} continues from step {_saved_step(run):,}" if all_saved(run) else None
+    raise LaunchError(f"a process died ({died})", where="trainer.devices", hint=hint)
 
 
 def refuse_unguarded() -> None:

@@ -1,4 +1,4 @@
-"""Objects of a script as config: what can be imported again becomes a ``_target_``, the rest is recorded by name."""
+"""Objects of a script, put into the config where they can be imported again, else beside it."""
 
 from __future__ import annotations
 
@@ -13,57 +13,19 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf, open_dict
+from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from trainkit.config.copying import is_plain, plain_entries
+from trainkit.config.copying import plain_entries
 from trainkit.config.targets import resolve_target
 from trainkit.data import ArrayFiles, DataModule, DatasetData, GivenArrays, LoaderData
 from trainkit.data.splits import EXTRA
 from trainkit.errors import ConfigError, DataError
+from trainkit.runs.build import wrong_data
+from trainkit.runs.nodes import as_node, estimator_node, record
 from trainkit.runs.parts import LiveObjects
-from trainkit.runs.provenance import source_of
 from trainkit.tasks import Task
-
-
-def as_node(thing: Any, partial: bool = False) -> dict[str, Any] | None:
-    """A class, function or ``functools.partial`` as a config node, if another process can import it.
-
-    Args:
-        thing: What the user gave.
-        partial: Whether the node is to give a callable instead of calling it.
-
-    Returns:
-        A node with ``_target_``, or None where it has to stay an object.
-    """
-    target, args, keywords = thing, (), {}
-    if isinstance(thing, functools.partial):
-        target, args, keywords = thing.func, thing.args, dict(thing.keywords)
-    if not (inspect.isclass(target) or inspect.isroutine(target)) or not _is_importable(target):
-        return None
-    if not all(is_plain(value) for value in [*args, *keywords.values()]):
-        return None
-    node: dict[str, Any] = {"_target_": f"{target.__module__}.{target.__qualname__}"}
-    node |= {"_partial_": True} if partial else {}
-    node |= {"_args_": list(args)} if args else {}
-    return node | {name: list(value) if isinstance(value, tuple) else value for name, value in keywords.items()}
-
-
-def _is_importable(target: Any) -> bool:
-    module = getattr(target, "__module__", None)
-    if module in (None, "__main__", "__mp_main__", "builtins") or "<" in getattr(target, "__qualname__", "<"):
-        return False
-    try:
-        return resolve_target(f"{module}.{target.__qualname__}") is target
-    except ConfigError:
-        return False
-
-
-def record(thing: Any) -> dict[str, Any]:
-    """What a config says of an object that cannot be imported again: its class, file and source."""
-    thing = thing.func if isinstance(thing, functools.partial) else thing
-    kind: Any = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
-    return {"live": f"{kind.__module__}.{kind.__qualname__}", **source_of(kind)}
 
 
 def put_objects(
@@ -104,8 +66,7 @@ def put_objects(
                 config, live, module, {"model": model, "task": task, "optimizer": optimizer, "scheduler": scheduler}
             )
         if model is not None:
-            _expect(model, nn.Module, "model", "an nn.Module, or a class or functools.partial that gives one")
-            live.model = _put(config, "model", model, nn.Module)
+            live.model = _put_model(config, model)
         if task is not None:
             _expect(task, Task, "task", "a name, a Task, or a class or functools.partial that gives one")
             live.task = _put(config, "task", task, Task)
@@ -131,6 +92,15 @@ def put_objects(
     return live
 
 
+def _put_model(config: DictConfig, model: Any) -> nn.Module | None:
+    if isinstance(model, BaseEstimator):
+        config.model = estimator_node(model)
+        return None
+    _expect(model, nn.Module, "model", "an nn.Module or a scikit-learn estimator, or what gives one when called")
+    live: nn.Module | None = _put(config, "model", model, nn.Module)
+    return live
+
+
 def _put_module(config: DictConfig, live: LiveObjects, module: Any, others: dict[str, Any]) -> None:
     given = [name for name, thing in others.items() if thing is not None]
     if given:
@@ -146,7 +116,8 @@ def _put_data(config: DictConfig, data: Any, for_module: bool) -> DataModule:
     if for_module and isinstance(data, L.LightningDataModule) and not isinstance(data, DataModule):
         config.data = record(data)
         return LoaderData.of(data)
-    _expect(data, DataModule, "data", "a trainkit.DataModule")
+    if not isinstance(data, DataModule):
+        raise wrong_data(data)
     sizes = {"batch_size": data.given_batch_size, "eval_batch_size": data.eval_batch_size}
     config.data = record(data) | ({} if isinstance(data, LoaderData) else sizes)
     live: DataModule = data

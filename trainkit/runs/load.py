@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainkit.config.targets import judge_config
 from trainkit.data import DataModule, Splits
-from trainkit.data.array_reading import as_array
 from trainkit.data.preprocessing import build_inputs
-from trainkit.data.readers import ArrayReader, TableReader
-from trainkit.data.sources import DatasetSource
 from trainkit.errors import DataError, RunError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build
 from trainkit.runs.estimators import load_estimator
+from trainkit.runs.new_samples import read_samples
 from trainkit.runs.own_module import build_data
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.result import Result
@@ -118,8 +115,8 @@ class Run:
         """Predicts new samples.
 
         Args:
-            source: A file (.csv, .parquet; .npy, .npz for arrays), a DataFrame, an array or tensor [N, ...], or a
-                map-style ``Dataset``. The target may be missing.
+            source: A file (.csv, .parquet; .npy, .npz for arrays), a DataFrame for a table, else an array or tensor
+                [N, ...], or a map-style ``Dataset``. In a file or frame the target may be missing.
 
         Returns:
             A row per sample: ``row``, ``prediction``, and ``p_<class>`` for classes.
@@ -145,28 +142,7 @@ class Run:
     def read(self, source: Any) -> tuple[Inputs, dict[str, int]]:
         """Inputs of new samples, and unseen values by column."""
         self._refuse_own_module()
-        if isinstance(source, (str, Path)):
-            return self.saved.reader.read(Path(source))
-        reader = self.saved.reader
-        if isinstance(source, (np.ndarray, Tensor)) and isinstance(reader, ArrayReader):
-            array = as_array(source, "the source")
-            if reader.shape == array.shape[1:]:
-                return reader.arranged(array, "the array"), {}
-        if isinstance(source, np.ndarray):
-            source = torch.from_numpy(source)
-        if isinstance(source, Tensor):
-            if self.spec.input_shape and tuple(source.shape[1:]) != self.spec.input_shape:
-                expected = ["N", *map(str, self.spec.input_shape)]
-                raise DataError(f"inputs of shape {list(source.shape)}", expected=f"[{', '.join(expected)}]")
-            return source, {}
-        if isinstance(self.saved.reader, TableReader) and hasattr(source, "columns"):
-            return self.saved.reader.encode(source)
-        if hasattr(source, "__getitem__") and hasattr(source, "__len__") and len(source):
-            pool = DatasetSource([source], self.config.data.get("target") or "target")
-            return pool.fetch(torch.arange(len(source)), 0)[0], {}
-        raise DataError(
-            f"cannot predict a {type(source).__name__}", expected="a file, a DataFrame, an array or a Dataset"
-        )
+        return read_samples(source, self.saved.reader, self.spec, self.config.data.get("target") or "target")
 
 
 def load_run(

@@ -38,11 +38,10 @@ def hand_over(parent: Parent, seen: Look, run: RunDirectory, parts: ModuleParts)
         parts: The module and its data.
     """
     state = torch.load(parent.checkpoint, map_location="cpu", weights_only=True)
-    best = parent.best_entry(state["callbacks"][WRITER]["best"])
     if parent.directory.status() == "completed":
         _close_epoch(state)
-    put_callbacks(state, own_callbacks(parts, seen), ModuleCheckpointWriter, has_best=best is not None)
-    parent.write(run, state, best)
+    put_callbacks(state, own_callbacks(parts, seen), ModuleCheckpointWriter, has_best=parent.best is not None)
+    parent.write(run, state)
 
 
 def _close_epoch(state: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ from trainkit.training import (
     StopFlag,
     close,
     load_best_weights,
+    step_of,
 )
 from trainkit.types import Estimate
 
@@ -108,9 +109,11 @@ def own_callbacks(parts: ModuleParts, seen: Look, run: RunDirectory | None = Non
 
 
 def log_interval(parts: ModuleParts) -> int:
-    """Batches between logged values."""
-    chosen = max(1, min(LOG_EVERY_AT_MOST, total_steps(parts) // LOG_POINTS))
-    return int(parts.config.trainer.log_every_n_steps or chosen)
+    """Batches between logged values: where trainkit chooses, a point in each epoch at least."""
+    trainer, per_epoch = parts.config.trainer, parts.data.steps_per_epoch()
+    limits = [LOG_EVERY_AT_MOST, total_steps(parts) // LOG_POINTS]
+    limits += [per_epoch // trainer.accumulate] if per_epoch > 0 else []
+    return int(trainer.log_every_n_steps or max(1, min(limits)))
 
 
 def _writer(parts: ModuleParts, seen: Look, run: RunDirectory) -> ModuleCheckpointWriter:
@@ -136,7 +139,7 @@ def _trainer(
     checkpoint: Path | None,
 ) -> L.Trainer:
     trainer = parts.config.trainer
-    resume_step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+    resume_step = step_of(checkpoint) if checkpoint else 0
     options: dict[str, Any] = common_options(parts, devices) | {
         "max_epochs": trainer.max_epochs or -1,
         "logger": build_loggers(parts, run, resume_step),
@@ -159,11 +162,16 @@ def scores(parts: ModuleParts, devices: Devices) -> dict[str, dict[str, Estimate
         for part, title, run in (("val", "validation", trainer.validate), ("test", "test", trainer.test)):
             if not has_part(parts, part):
                 continue
-            values: dict[str, float] = {}
             loaders = {part: evaluation_loaders(parts, part)}
-            for logged in run_on(run, parts.module, parts, loaders, verbose=False):
-                values |= logged
-            found[title] = {stripped(name): _estimate(parts, part, value) for name, value in values.items()}
+            logged = run_on(run, parts.module, parts, loaders, verbose=False)
+            counts = _counts(parts, part, len(logged))
+            values = {name: value for values in logged for name, value in values.items()}
+            found[title] = {
+                stripped(name): _estimate(
+                    value, sum(n for n, names in zip(counts, logged, strict=True) if name in names)
+                )
+                for name, value in values.items()
+            }
     return {title: values for title, values in found.items() if values}
 
 
@@ -195,13 +203,25 @@ def score_again(directory: RunDirectory, title: str, trust: Sequence[str] = ()) 
     parts = ModuleParts(loaded.config, data, loaded.module)
     found = scores(parts, find_devices(loaded.config))
     if title not in found:
-        raise RunError(f"the module scores no {title} part", where="split")
+        step = f"{title}_step"
+        raise RunError(
+            f"the module scores no {title} part",
+            where="split",
+            expected=f"a {title} part of the data, and a {step} that logs",
+            hint=f"trainkit evaluate {directory.path} --split {next(iter(found))}" if found else None,
+        )
     return found[title]
 
 
-def _estimate(parts: ModuleParts, part: str, value: float) -> Estimate:
-    data = parts.data
-    count = data.count(part) or 0 if isinstance(data, LoaderData) else len(getattr(data.splits, part))
+def _counts(parts: ModuleParts, part: str, num_loaders: int) -> list[int]:
+    """Samples of each loader of a part, whose values Lightning gives one by one; 0 where they are not known."""
+    if not isinstance(parts.data, LoaderData):
+        return [len(getattr(parts.data.splits, part))]
+    counts = [count or 0 for count in parts.data.counts(part)]
+    return counts if len(counts) == num_loaders else [parts.data.count(part) or 0] * num_loaders
+
+
+def _estimate(value: float, count: int) -> Estimate:
     return Estimate(float(value), math.nan, math.nan, count, "the module's own")
 
 

@@ -158,10 +158,14 @@ def plan(parts: ModuleParts, devices: Devices) -> str:
     """For the ``plan`` line: epochs, batches, precision and devices."""
     trainer, total = parts.config.trainer, total_steps(parts)
     size = parts.data.batch_size
-    batches = f"{total:,} batches" if total else "batches of a loader without a length"
-    epochs = f"{trainer.max_epochs} epoch" + "s" * (trainer.max_epochs != 1) if trainer.max_epochs else "steps"
+    epochs = f"{trainer.max_epochs} epoch" + "s" * (trainer.max_epochs != 1) if trainer.max_epochs else ""
+    length = f"{total:,} batches × {size}" if total else f"in batches of {size}"
+    if epochs and parts.data.steps_per_epoch() < 0:
+        length = f"{epochs} of unknown length{' or ' if total else ', '}{length}"
+    elif epochs:
+        length = f"{epochs} = {length}"
     accumulated = f" · {trainer.accumulate} batches an optimizer step" if trainer.accumulate > 1 else ""
-    return f"{epochs} = {batches} × {size}{accumulated} · {trainer.precision} · {devices.describe()}"
+    return f"{length}{accumulated} · {trainer.precision} · {devices.describe()}"
 
 
 def describe(parts: ModuleParts, seen: Look) -> str:

@@ -33,7 +33,7 @@ from trainkit.runs.result import Result
 from trainkit.runs.resume import Parent
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.warm_start import take_weights
-from trainkit.training import usable_checkpoint
+from trainkit.training import best_saved, best_score, usable_checkpoint
 
 LOADED = ("model", "module", "data", "task")
 """Sections whose objects ``load_run`` takes again."""
@@ -58,7 +58,8 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     if not job.is_new and job.begun is not None:
         return _continue(run, job, job.begun)
     directory = begin(run.parts, run.devices, overrides, _hand_over(run, job.parent))
-    run.checkpoint, _ = usable_checkpoint(directory)
+    if job.parent is not None:
+        run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))
     if job.checkpoint is None and run.dry is not None and run.dry.explodes:
         run.narrator.say("note", "the first loss is far above chance: trainkit check looks for the reason")
@@ -70,7 +71,10 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
 
 def _continue(run: Run, job: Job, directory: RunDirectory) -> Result:
     for sentence in job.broken:
-        run.narrator.say("broken", f"{sentence}; the one before it is used")
+        run.narrator.say("broken", f"{sentence}; the newest whole checkpoint is used")
+    score = best_score(job.checkpoint) if job.checkpoint is not None else None
+    if score is not None and best_saved(directory, score) is None:
+        run.narrator.say("broken", "the best checkpoint is damaged or missing; the best is chosen anew")
     keep_moved(directory, run.parts.config)
     run.checkpoint = job.checkpoint
     at = f"from {job.checkpoint.name}" if job.checkpoint else "from the start: no checkpoint was written yet"

@@ -16,7 +16,7 @@ from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json, sha256
 from trainkit.runs.devices import Devices
 from trainkit.runs.machine import hardware, software
 from trainkit.runs.parts import RunParts
-from trainkit.runs.repository import git_state
+from trainkit.runs.repository import checkout_state, git_state
 from trainkit.runs.version import VERSION
 
 
@@ -30,6 +30,7 @@ def environment(parts: RunParts, devices: Devices) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "trainkit": VERSION,
+        "trainkit_checkout": checkout_state(Path(__file__).parents[2]),
         **software(bool(parts.config.trainer.deterministic)),
         "hardware": hardware(devices),
         "git": git_state(Path.cwd()),

@@ -1,7 +1,8 @@
-"""The state of the user's git repository at the start of a run: bounded in size and in time, and null without one."""
+"""The state of git repositories, the user's and trainkit's own, as a run starts: bounded in size and in time."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from pathlib import Path
@@ -51,6 +52,25 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         "untracked": untracked[:MAX_UNTRACKED] if status else None,
         "untracked_is_cut": bool(status and (status.is_cut or len(untracked) > MAX_UNTRACKED)),
     }
+
+
+def checkout_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of a package that is used from a checkout, as an editable install is; None for one that is installed.
+
+    Args:
+        folder: Top of the checkout, if it is one; a repository that merely lies around it is not asked.
+
+    Returns:
+        ``commit``, and ``dirty``: whether files of that commit were changed, deleted or added.
+    """
+    if not (folder / ".git").exists():
+        return None
+    words = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    answer = _Question(folder, MAX_NAMES_BYTES, *words).answer()
+    found = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer.text, re.MULTILINE) if answer else None
+    if answer is None or found is None:  # no git, or no commit yet
+        return None
+    return {"commit": found[1], "dirty": any(not line.startswith("#") for line in answer.text.splitlines())}
 
 
 class _Question:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -21,14 +22,14 @@ from trainkit.config.ranges import check_lineage
 from trainkit.config.targets import targets_of
 from trainkit.errors import ConfigError, RunError
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
-from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
+from trainkit.rundir import RunDirectory, atomic_path, sha256, write_json
 from trainkit.runs.directory import disagreements, put_moved
 from trainkit.runs.load import load_config
 from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.train import train_module
-from trainkit.training import CheckpointWriter, checkpoint_path, usable_checkpoint
+from trainkit.training import CheckpointWriter, best_saved, best_score, checkpoint_path, step_of, usable_checkpoint
 
 INTERVAL = "trainer.log_every_n_steps"
 
@@ -64,7 +65,7 @@ class Parent:
     @property
     def step(self) -> int:
         """Optimizer steps done."""
-        return int(self.checkpoint.stem.removeprefix("step-"))
+        return step_of(self.checkpoint)
 
     def take_over(self, parts: Parts) -> None:
         """Records in the new run's parts where it comes from.
@@ -94,7 +95,7 @@ class Parent:
                 hint=f"trainer.max_epochs={2 * -(-self.step // parts.data.steps_per_epoch())}",
             )
         told = [f"{self.directory.path} at step {self.step:,}", *self.broken]
-        if self.directory.best.is_file() and self.best_entry(read_json(self.directory.best)) is None:
+        if self.directory.best.is_file() and self.best is None:
             told.append("its best checkpoint is damaged: the best is chosen anew")
         parts.notes["resume"] = " · ".join(told)
         parts.lineage = {
@@ -126,27 +127,26 @@ class Parent:
             parts: The parts of the new run.
         """
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        best = self.best_entry(state["callbacks"][CheckpointWriter.__qualname__]["best"])
         _put_epoch(state)
-        put_callbacks(state, build_callbacks(parts), CheckpointWriter, has_best=best is not None)
+        put_callbacks(state, build_callbacks(parts), CheckpointWriter, has_best=self.best is not None)
         _put_schedule(state, parts, self.step)
-        self.write(run, state, best)
+        self.write(run, state)
 
-    def write(self, run: RunDirectory, state: dict[str, Any], best: dict[str, Any] | None) -> None:
+    def write(self, run: RunDirectory, state: dict[str, Any]) -> None:
         """Writes the checkpoint to go on from, the best one and the curves into a run's directory.
 
         Args:
             run: The new run's directory.
             state: The checkpoint.
-            best: Pointer to the parent's best checkpoint; None where the best is chosen anew.
         """
         run.checkpoints.mkdir(exist_ok=True)
         path = run.checkpoints / self.checkpoint.name
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
         entry = {"file": path.name, "sha256": sha256(path), "step": self.step}
+        best = self.best
         if best is not None and best["file"] == path.name:
-            best |= entry
+            best = best | entry
         elif best is not None:
             shutil.copyfile(checkpoint_path(self.directory, best), run.checkpoints / best["file"])
         if best is not None:
@@ -158,14 +158,11 @@ class Parent:
             for file in self.directory.events():
                 shutil.copyfile(file, run.path / file.name)
 
-    def best_entry(self, best: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Pointer to the best checkpoint at that step, if the parent has it still, and whole."""
-        if best is None or not self.directory.best.is_file():
-            return None
-        entry = read_json(self.directory.best)
-        path = checkpoint_path(self.directory, entry)
-        is_whole = entry["step"] == best["step"] and path.is_file() and sha256(path) == entry["sha256"]
-        return entry if is_whole else None
+    @functools.cached_property
+    def best(self) -> dict[str, Any] | None:
+        """Pointer to the best checkpoint up to there, if the parent has it still, and whole."""
+        score = best_score(self.checkpoint)
+        return None if score is None else best_saved(self.directory, score)
 
 
 def open_parent(config: DictConfig, overrides: Sequence[str]) -> Parent | None:

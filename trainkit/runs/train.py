@@ -38,6 +38,7 @@ from trainkit.training import (
     TrainModule,
     close,
     load_best_weights,
+    step_of,
 )
 
 PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
@@ -156,7 +157,7 @@ def _trainer(
         stop=stop,
     )
     progress = ProgressLine(schedule.total_steps, writer)
-    resume_step = int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0
+    resume_step = step_of(checkpoint) if checkpoint else 0
     trainer = L.Trainer(
         accelerator=devices.accelerator,
         devices=devices.count,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -69,8 +71,14 @@ def check_criterion(criterion: Criterion, outputs: Tensor, target: Tensor) -> No
     """Tries a criterion on a batch.
 
     Raises:
-        ConfigError: It fails, gives something else than a loss per sample or one number, or a loss without gradient.
+        ConfigError: It fails, gives something else than a loss per sample or one number, or a loss without gradient;
+            what it warned of on the way is the hint.
     """
+    with _warnings_as_hint():
+        _try(criterion, outputs, target)
+
+
+def _try(criterion: Criterion, outputs: Tensor, target: Tensor) -> None:
     try:
         losses = criterion(outputs, target)
     except TrainkitError:
@@ -85,6 +93,21 @@ def check_criterion(criterion: Criterion, outputs: Tensor, target: Tensor) -> No
     if outputs.requires_grad and not losses.requires_grad:
         what = f"the loss of {_name(criterion)} has no gradient"
         raise ConfigError(what, where=WHERE, expected="a loss computed from the outputs by torch, not detached")
+
+
+@contextmanager
+def _warnings_as_hint() -> Iterator[None]:
+    """Keeps warnings back: an error is told alone, with the first of them as its hint; without one they follow."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except TrainkitError as error:
+            if caught and error.hint is None:
+                error.hint = f"it warned: {str(caught[0].message).splitlines()[0]}"
+            raise
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def refuse_beside(criterion: Criterion | None, **settings: Any) -> None:

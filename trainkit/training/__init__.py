@@ -1,13 +1,6 @@
 """The training loop: ``TrainModule``, checkpoints, loggers, pictures, signals and the progress line."""
 
-from trainkit.training.checkpoint import (
-    AtomicCheckpointIO,
-    CheckpointWriter,
-    all_saved,
-    checkpoint_path,
-    load_best_weights,
-    usable_checkpoint,
-)
+from trainkit.training.checkpoint import AtomicCheckpointIO, CheckpointWriter
 from trainkit.training.confusion import ConfusionMatrix
 from trainkit.training.histograms import Histograms
 from trainkit.training.loggers import MetricsCSV, TensorBoard, close, quieted, read_metrics
@@ -16,6 +9,15 @@ from trainkit.training.own_module import ModuleCheckpointWriter, make_plain
 from trainkit.training.pictures import Pictures
 from trainkit.training.progress import ProgressLine, clock
 from trainkit.training.samples import SamplePredictions
+from trainkit.training.saved import (
+    all_saved,
+    best_saved,
+    best_score,
+    checkpoint_path,
+    load_best_weights,
+    step_of,
+    usable_checkpoint,
+)
 from trainkit.training.signals import Interrupted, StopFlag
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "TensorBoard",
     "TrainModule",
     "all_saved",
+    "best_saved",
+    "best_score",
     "checkpoint_path",
     "clock",
     "close",
@@ -40,5 +44,6 @@ __all__ = [
     "make_plain",
     "quieted",
     "read_metrics",
+    "step_of",
     "usable_checkpoint",
 ]

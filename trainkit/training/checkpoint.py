@@ -16,6 +16,7 @@ from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
 from trainkit.training.plain import check_plain
+from trainkit.training.saved import all_saved, best_saved
 from trainkit.training.signals import Interrupted, StopFlag
 
 
@@ -86,7 +87,17 @@ class CheckpointWriter(Checkpoint):
         if self.loader is not None:
             self.loader.state = self.position
         self.best, self._saved_step = state_dict["best"], self.position.step
+        self._mend_best()
         self._is_stopped = state_dict.get("stopped", False)
+
+    def _mend_best(self) -> None:
+        """Has ``best.json`` name the best checkpoint up to here; without it, the best is chosen anew."""
+        entry = best_saved(self.run, self.best) if self.best is not None else None
+        if entry is not None:
+            write_json(self.run.best, entry)
+        else:
+            self.best = None
+            self.run.best.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends a run at once that had been stopped early before it was killed."""
@@ -145,8 +156,12 @@ class CheckpointWriter(Checkpoint):
         return RunError(
             f"{name} is {value} at step {self.position.step:,}",
             where=str(self.run.path),
-            hint="a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1",
+            hint=self._advice(),
         )
+
+    def _advice(self) -> str:
+        """What helps against a loss that is no number."""
+        return "a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1"
 
     def _commit(self, trainer: L.Trainer, is_best: bool) -> None:
         stop = self.stop.agreed(trainer)
@@ -174,7 +189,8 @@ class CheckpointWriter(Checkpoint):
     def _point(self, path: Path, is_best: bool) -> None:
         entry = {"file": path.name, "sha256": sha256(path), "step": self.position.step}
         # One beyond the last save is damaged: this run went on from the one before it.
-        older = [e for e in all_saved(self.run) if e["step"] <= self._saved_step]
+        known = all_saved(self.run) if self._saved_step else []
+        older = [e for e in known if e["step"] <= self._saved_step]
         if is_best:
             write_json(self.run.best, {**entry, "monitor": self.best})
         kept = [entry, *older][: max(2, self.keep)]
@@ -185,60 +201,3 @@ class CheckpointWriter(Checkpoint):
         for file in self.run.checkpoints.glob("step-*.ckpt"):
             if file.name not in names:
                 file.unlink()
-
-
-def all_saved(run: RunDirectory) -> list[dict[str, Any]]:
-    """Entries (file, sha256, step) of the checkpoints that ``last`` knows, the newest first."""
-    if not run.last.is_file():
-        return []
-    last = read_json(run.last)
-    return [{key: last[key] for key in ("file", "sha256", "step")}, *last["older"]]
-
-
-def usable_checkpoint(run: RunDirectory) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is whole, and what is wrong with those passed over.
-
-    Returns:
-        Its path, or None where none was written yet, and one sentence for each broken file.
-
-    Raises:
-        RunError: Checkpoints were written, and every one is broken.
-    """
-    broken: list[str] = []
-    entries = all_saved(run)
-    for entry in entries:
-        path = checkpoint_path(run, entry)
-        if path.is_file() and sha256(path) == entry["sha256"]:
-            return path, broken
-        broken.append(f"{entry['file']} is {'damaged' if path.is_file() else 'missing'}")
-    if entries:
-        raise RunError(f"no checkpoint of '{run.path}' can be used: {'; '.join(broken)}", where="run.dir")
-    return None, broken
-
-
-def checkpoint_path(run: RunDirectory, entry: dict[str, Any]) -> Path:
-    """Path of an entry's file, which must lie in the run's own folder.
-
-    Raises:
-        RunError: The name leaves the folder.
-    """
-    name = str(entry["file"])
-    if Path(name).name != name:
-        raise RunError(f"'{name}' is no file name", where=str(run.last))
-    path: Path = run.checkpoints / name
-    return path
-
-
-def load_best_weights(run: RunDirectory) -> dict[str, torch.Tensor]:
-    """State dict of the best checkpoint, or of the last where none was chosen.
-
-    Raises:
-        RunError: The file is damaged or missing.
-    """
-    pointer = run.best if run.best.is_file() else run.last
-    entry = read_json(pointer)
-    path = checkpoint_path(run, entry)
-    if not path.is_file() or sha256(path) != entry["sha256"]:
-        raise RunError(f"'{path}' is damaged or missing", where=str(pointer))
-    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return state

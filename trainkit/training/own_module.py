@@ -105,6 +105,14 @@ class ModuleCheckpointWriter(CheckpointWriter):
         if step % max(1, trainer.log_every_n_steps) == 0:  # type: ignore[attr-defined]
             self._refuse_nonfinite_output(outputs)
 
+    def _advice(self) -> str:
+        """Names the module's own learning rates, which no setting of the run's holds."""
+        assert self._trainer is not None and self._module is not None
+        rates = [f"{group['lr']:.3g}" for optimizer in self._trainer.optimizers for group in optimizer.param_groups]
+        where = f"{type(self._module).__name__}.configure_optimizers"
+        clip = ", or trainer.clip_norm=1" if self._module.automatic_optimization else ", or clipped gradients"
+        return f"a smaller learning rate in {where} (now {', '.join(dict.fromkeys(rates))}){clip}"
+
     def _refuse_nonfinite_output(self, outputs: Any) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and not bool(loss.isfinite().all()):
