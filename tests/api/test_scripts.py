@@ -6,7 +6,6 @@ import os
 import re
 import runpy
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,12 +101,14 @@ def test_in_a_hydra_job_a_mistake_is_printed_and_the_exit_code_is_2(
     assert not (project / "runs").exists()
 
 
-def test_in_a_multirun_a_mistake_gives_a_failed_result_and_the_next_job_follows(project: Path) -> None:
-    command = [sys.executable, "train.py", "-m", "trainer.monitor=val/los,val/loss"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("status ")]
+def test_in_a_multirun_a_mistake_gives_a_failed_result_and_the_next_job_follows(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "trainer.monitor=val/los,val/loss"])
+    runpy.run_path("train.py", run_name="__main__")
+    out, err = capsys.readouterr()
+    lines = [line for line in out.splitlines() if line.startswith("status ")]
     assert lines[0] == "status failed None" and re.fullmatch(r"status completed \d\.\d+", lines[1])
-    assert done.stderr.startswith("nobody logs 'val/los'\n")
+    assert err.startswith("nobody logs 'val/los'\n")
     statuses = [read_json(file)["status"] for file in project.glob("runs/wine/*/result.json")]
     assert statuses == ["completed"]
