@@ -72,7 +72,7 @@ def _no_write_into_repository() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _same_start_for_every_test() -> None:
-    """Seeds, one thread, no leftover of Hydra; imports neither torch, NumPy nor Hydra for a test that does not."""
+    """Seeds, counters, one thread, no Hydra left; imports neither torch, NumPy nor Hydra for a test that does not."""
     random.seed(0)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
@@ -80,6 +80,9 @@ def _same_start_for_every_test() -> None:
         torch.set_num_threads(1)
         torch.manual_seed(0)
         torch.use_deterministic_algorithms(False)
+    events: Any = sys.modules.get("tensorboard.summary.writer.event_file_writer")
+    if events:
+        events._global_uid = events.AtomicCounter(0)  # files of one second are read by name, "10" before "9"
     if hydra := sys.modules.get("hydra.core.global_hydra"):
         hydra.GlobalHydra.instance().clear()
     if hydra_config := sys.modules.get("hydra.core.hydra_config"):

@@ -1,4 +1,4 @@
-"""The guard of the fixtures: a test that writes into the repository fails where it writes."""
+"""The guard of the fixtures: a test that writes into the repository fails where it writes; and counters at 0."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tensorboard.summary.writer.event_file_writer import EventFileWriter  # type: ignore[import-untyped]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAME = "written-by-a-test"
@@ -39,3 +40,12 @@ def test_other_ways_of_writing_are_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_reading_the_repository_and_writing_elsewhere_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes((REPOSITORY / "pyproject.toml").read_bytes())
     assert (tmp_path / "copy").stat().st_size > 0
+
+
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_each_test_numbers_its_event_files_from_0(turn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard reads the files of one second by name, and so would read the tenth before the ninth."""
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    for _ in range(9):
+        EventFileWriter(str(tmp_path)).close()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [f".{number}" for number in range(9)]

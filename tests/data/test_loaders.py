@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from tests.runs.own_modules import Points, TrainOnly
 from trainkit.data import LoaderData
 from trainkit.errors import DataError
 
@@ -88,29 +89,12 @@ def test_what_is_no_loader(loaders: tuple[Any, ...], message: str) -> None:
     assert caught.value.what == message
 
 
-class Whole(L.LightningDataModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def prepare_data(self) -> None:
-        self.asked.append("prepare")
-
-    def setup(self, stage: str) -> None:
-        self.asked.append(stage)
-
-    def train_dataloader(self) -> Any:
-        return points()
-
-    def test_dataloader(self) -> Any:
-        return points(5)
-
-
 def test_the_loaders_of_a_data_module_are_asked_for_when_it_is_ready() -> None:
-    whole = Whole()
+    whole = Points()
     data = LoaderData.of(whole)
     assert whole.asked == ["prepare", "fit", "test"] and data.datamodule is whole
-    assert data.loaders["val"] is None and data.count("test") == 5 and data.name == "whole"
+    assert data.count("test") == 40 and data.name == "points"
+    assert LoaderData.of(TrainOnly()).loaders["val"] is None
 
 
 def test_a_data_module_without_training_data() -> None:

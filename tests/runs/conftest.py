@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +19,14 @@ from safetensors.torch import load_file
 
 from trainkit.cli import main
 from trainkit.rundir import RunDirectory, read_json
-from trainkit.training import TrainModule, read_metrics
+from trainkit.training import TrainModule, read_metrics, usable_checkpoint
 
+StopAt = Callable[..., None]
+Same = Callable[[RunDirectory, RunDirectory], None]
 SMALL = ("model=mlp", "evaluation.resamples=50", "trainer.threads=1")
+WINE = ("data=wine", "data.batch_size=16", "model=mlp", "trainer.log_every_n_steps=4", "trainer.threads=1")
+FAST = ("evaluation.resamples=20", "evaluation.baseline=false")
+CONSTANT = ("scheduler=constant", *WINE, *FAST)
 WHOLE = ("trainer.max_steps=50", "checkpoint.every_n_steps=15", "trainer.log_every_n_steps=10", *SMALL)
 
 
@@ -71,6 +78,12 @@ def _logistic(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return fit(tmp_path_factory.mktemp("logistic") / "run", "data=wine", "model=logistic", "evaluation.resamples=50")
 
 
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Wine, ten epochs of 8 steps at a constant learning rate, with dropout; no test writes into it."""
+    return fit(tmp_path_factory.mktemp("short") / "run", "trainer.max_epochs=10", *CONSTANT)
+
+
 def copied(run: RunDirectory, folder: Path) -> RunDirectory:
     return RunDirectory(Path(shutil.copytree(run.path, folder / "run")))
 
@@ -100,7 +113,7 @@ def logistic(_logistic: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 
 @pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> StopAt:
     """``stop_at(27)`` sends this process a signal once 27 optimizer steps are done; ``stop_at(None)`` takes it back."""
     step = TrainModule.training_step
 
@@ -116,13 +129,27 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return arrange
 
 
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The user's file ``own.py`` in the working directory, imported."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).with_name("own_modules.py"), tmp_path / "own.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    yield importlib.import_module("own")
+    sys.modules.pop("own", None)
+
+
 def curves(run: RunDirectory) -> list[dict[str, str]]:
     """Rows of ``metrics.csv`` without throughput, which no two runs share."""
     return [row for row in read_metrics(run.metrics) if row["name"] != "samples_per_second"]
 
 
 def checkpoint(run: RunDirectory) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(run.checkpoints / read_json(run.last)["file"], weights_only=True)
+    """The last checkpoint, which has to be whole."""
+    path, broken = usable_checkpoint(run)
+    assert path is not None and not broken
+    loaded: dict[str, Any] = torch.load(path, weights_only=True)
     return loaded
 
 
@@ -143,7 +170,7 @@ def assert_same(one: Any, other: Any, path: str = "") -> None:
 
 
 @pytest.fixture
-def assert_same_run() -> Callable[[RunDirectory, RunDirectory], None]:
+def assert_same_run() -> Same:
     """Raises unless two runs have the same weights, optimizer, curves, predictions and metrics, to the bit."""
 
     def check(one: RunDirectory, other: RunDirectory) -> None:

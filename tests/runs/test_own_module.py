@@ -1,133 +1,23 @@
-"""A user's own LightningModule under ``fit``: as it is, with loaders or a data module, stopped and gone on with."""
+"""A user's own LightningModule under ``fit``: as it is, with loaders or a data module, scored and reported."""
 
 from __future__ import annotations
 
 import functools
-import importlib
-import os
-import shutil
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import trainkit as tk
+from tests.runs.own_runs import QUIET, fit, last_checkpoint
 from trainkit.rundir import RunDirectory, read_json
-from trainkit.training import read_metrics, usable_checkpoint
+from trainkit.training import read_metrics
 
 Cli = Callable[..., Any]
-QUIET = ["logger=none", "trainer.threads=1"]
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The user's file ``own.py`` in the working directory, imported."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(Path(__file__).with_name("own_modules.py"), tmp_path / "own.py")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "own", raising=False)
-    yield importlib.import_module("own")
-    sys.modules.pop("own", None)
-
-
-class StopAfter(L.Callback):
-    """Signals the process after a batch, counted over epochs."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def fit(directory: str, *overrides: str, **given: Any) -> tk.Result:
-    return tk.fit(**given, overrides=[*QUIET, f"run.dir={directory}", *overrides])
-
-
-def last_checkpoint(directory: str) -> dict[str, Any]:
-    path, broken = usable_checkpoint(RunDirectory(Path(directory)))
-    assert path is not None and not broken
-    checkpoint: dict[str, Any] = torch.load(path, weights_only=True)
-    return checkpoint
-
-
-def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Where two checkpoints differ in any bit."""
-    if isinstance(one, dict):
-        yield from (path for _ in [0] if one.keys() != other.keys())
-        for key in one.keys() & other.keys():
-            yield from differences(one[key], other[key], f"{path}.{key}")
-    elif isinstance(one, list | tuple):
-        yield from (path for _ in [0] if len(one) != len(other))
-        for idx, (left, right) in enumerate(zip(one, other, strict=False)):
-            yield from differences(left, right, f"{path}[{idx}]")
-    elif not (torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other):
-        yield path
-
-
-def gan(own: Any) -> dict[str, Any]:
-    return {"module": own.GAN(), "train": own.loader(), "max_epochs": 2}
-
-
-def classifier(own: Any, schedule: str) -> dict[str, Any]:
-    return {"module": own.Classifier(schedule), "train": own.loader(), "val": own.fixed(), "max_epochs": 3}
-
-
-def pairs(own: Any) -> dict[str, Any]:
-    return {"module": own.Pairs("epoch"), "train": {"a": own.loader(), "b": own.loader(50)}, "max_epochs": 2}
-
-
-def by_hand(own: Any) -> dict[str, Any]:
-    return {"module": own.ByHand(), "train": own.loader(), "val": own.fixed(), "max_epochs": 2}
-
-
-def datamodule(own: Any) -> dict[str, Any]:
-    return {"module": own.Classifier("plateau"), "data": own.Points(), "max_epochs": 2}
-
-
-CASES: dict[str, tuple[Callable[[Any], dict[str, Any]], tuple[str, ...], tuple[int, ...]]] = {
-    "gan": (gan, (), (3, 7)),
-    "by step": (functools.partial(classifier, schedule="step"), ("checkpoint.every_n_steps=5",), (6, 13)),
-    "by epoch": (functools.partial(classifier, schedule="epoch"), (), (7, 20)),
-    "plateau": (functools.partial(classifier, schedule="plateau"), (), (4, 14)),
-    "validation within an epoch": (
-        functools.partial(classifier, schedule="step"),
-        ("trainer.val_every_n_epochs=null", "trainer.val_every_n_steps=4"),
-        (4, 9),
-    ),
-    "accumulated": (functools.partial(classifier, schedule="step"), ("trainer.accumulate=3",), (5, 8)),
-    "accumulated by hand": (by_hand, (), (3,)),
-    "two loaders": (pairs, (), (5,)),
-    "a data module": (datamodule, (), (2, 7)),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_stopped_run_goes_on_bit_for_bit(case: str, own: Any) -> None:
-    make, overrides, stops = CASES[case]
-
-    def start(directory: str, *callbacks: L.Callback) -> tk.Result:
-        torch.manual_seed(5)
-        return fit(directory, *overrides, **make(own), callbacks=callbacks)
-
-    whole = start("whole")
-    for stop in stops:
-        with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
-            start(f"stopped{stop}", StopAfter(stop))
-        result = read_json(Path(f"stopped{stop}/result.json"))
-        assert result["status"] == "interrupted" and result["steps"] == stop
-        assert start(f"stopped{stop}").steps == whole.steps
-        assert not list(differences(last_checkpoint("whole"), last_checkpoint(f"stopped{stop}")))
-        assert Path("whole/metrics.csv").read_bytes() == Path(f"stopped{stop}/metrics.csv").read_bytes()
 
 
 def test_a_gan_trains_by_config_is_reported_and_goes_on(own: Any, cli: Cli) -> None:
@@ -249,114 +139,6 @@ def test_early_stopping_and_what_a_module_saves_that_is_not_plain(own: Any) -> N
     assert last_checkpoint("run")["hyper_parameters"] == {"schedule": "step", "width": 8, "extra": "PosixPath('x')"}
 
 
-class NoOptimizer(L.LightningModule):
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        return batch[0].sum().requires_grad_()  # type: ignore[no-any-return]
-
-
-class GivesNone(NoOptimizer):
-    def configure_optimizers(self) -> None:
-        return None
-
-
-class WantsTwo(GivesNone):
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        one, two = self.optimizers()  # type: ignore[attr-defined]
-        one.step(), two.step()
-
-
-class NoStep(L.LightningModule):
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD([nn.Parameter(torch.zeros(1))])
-
-
-class Fails(GivesNone):
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        return nn.Linear(7, 2)(batch[0]).sum()
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD([nn.Parameter(torch.zeros(1))])
-
-
-class Unpicklable(GivesNone):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(4))
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        return (batch[0] * self.weight).sum()
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters())
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["mine"] = Path("x")
-
-
-@pytest.mark.parametrize(
-    ("module", "overrides", "message"),
-    [
-        (NoOptimizer, (), "NoOptimizer has no optimizer"),
-        (GivesNone, (), "GivesNone has no optimizer: configure_optimizers gives none"),
-        (WantsTwo, (), "WantsTwo has no optimizer: configure_optimizers gives none"),
-        (NoStep, (), "NoStep has no training_step"),
-        (Unpicklable, (), "the checkpoint's 'mine' holds a pathlib.PosixPath, which a checkpoint does not load again"),
-        (Fails, (), "Fails fails on a batch: RuntimeError: mat1 and mat2 shapes cannot be multiplied (16x4 and 7x2)"),
-        ("Classifier", ("trainer.monitor=val_los",), "nobody logs 'val_los'"),
-        ("Classifier", ("trainer.devices=2", "trainer.accelerator=cpu"), "a LightningModule of your own trains in one"),
-        (
-            "Classifier",
-            ("trainer.steps_per_execution=8",),
-            "a LightningModule takes single batches, not 8 steps at once",
-        ),
-        ("ByHand", ("trainer.clip_norm=1",), "ByHand optimizes by hand, and trainer.clip_norm would have no effect"),
-        ("ByHand", ("trainer.accumulate=2",), "ByHand optimizes by hand, and trainer.accumulate would have no effect"),
-        ("Classifier", ("callbacks=early_stopping", "callbacks.early_stopping.monitor=acc"), "nobody logs 'acc'"),
-    ],
-)
-def test_mistakes_are_found_before_anything_is_written(
-    module: Any, overrides: tuple[str, ...], message: str, own: Any
-) -> None:
-    made = getattr(own, module)() if isinstance(module, str) else module()
-    with pytest.raises(tk.TrainkitError) as caught:
-        fit("run", *overrides, module=made, train=own.loader(), val=own.fixed(), max_epochs=1)
-    assert str(caught.value).startswith(message)
-    assert not Path("run").exists()
-
-
-def test_random_generators_stay_as_they_are_under_the_trial(own: Any) -> None:
-    from trainkit.runs.devices import find_devices
-    from trainkit.runs.own_module import build_module_parts
-    from trainkit.runs.own_trial import look
-    from trainkit.runs.parts import LiveObjects
-
-    config = tk.compose(["module=custom", "module._target_=own.Classifier", *QUIET])
-    parts = build_module_parts(config, LiveObjects(module=own.Classifier(), data=tk.LoaderData(own.loader())))
-    before, weights = torch.get_rng_state(), {k: v.clone() for k, v in parts.module.state_dict().items()}
-    seen = look(parts, find_devices(parts.config))
-    assert torch.equal(before, torch.get_rng_state())
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in parts.module.state_dict().items())
-    assert seen.num_optimizers == 1 and "train_loss_epoch" in seen.names and seen.monitor is None
-
-
-def test_loaders_need_a_module_that_knows_what_is_in_them(own: Any, cli: Cli) -> None:
-    done = cli("fit", "data=loaders", "data.train._target_=own.loader")
-    assert done.code == 2 and done.stderr.startswith("nothing is known of the batches of a loader of your own\n")
-
-
-def test_what_such_a_run_cannot_do_is_said(own: Any, cli: Cli) -> None:
-    fit("run", module=functools.partial(own.Classifier), train=own.loader(), max_epochs=1)
-    Path("new.csv").write_text("x\n1\n")
-    done = cli("predict", "run", "new.csv", "-o", "out.csv", "--trust", "own")
-    assert done.code == 2 and done.stderr.startswith("'run' is a run of Classifier, a LightningModule of your own\n")
-    done = cli("evaluate", "run", "--trust", "own")
-    assert done.code == 2 and done.stderr.startswith("the data of this run was given in Python\n")
-
-
 def test_a_module_scores_itself_again(own: Any, cli: Cli) -> None:
     words = ["fit", "module=custom", "module._target_=own.Classifier", "data=loaders", "data.train._target_=own.loader"]
     assert cli(*words, "+data.val._target_=own.fixed", *QUIET, "trainer.max_epochs=1", "run.dir=run").code == 0
@@ -364,39 +146,3 @@ def test_a_module_scores_itself_again(own: Any, cli: Cli) -> None:
     done = cli("evaluate", "run", "--split", "validation", "--trust", "own")
     assert done.code == 0 and f"loss {before['loss']['value']:.3f}" in done.stdout
     assert cli("evaluate", "run", "--trust", "own").stderr.startswith("the module scores no test part\n")
-
-
-@pytest.mark.parametrize(("make", "options"), [(gan, ()), (functools.partial(classifier, schedule="epoch"), ())])
-def test_more_epochs_in_a_new_directory_are_the_longer_run_to_the_bit(make: Any, options: Any, own: Any) -> None:
-    def start(directory: str, epochs: int, **given: Any) -> tk.Result:
-        torch.manual_seed(5)
-        log = "trainer.log_every_n_steps=5"
-        return fit(directory, log, **{**make(own), "max_epochs": epochs, **given})
-
-    start("whole", 4)
-    start("first", 2)
-    before = Path("first/metrics.csv").read_bytes()
-    assert start("second", 4, resume_from="first").steps == 28
-    assert not list(differences(last_checkpoint("whole"), last_checkpoint("second")))
-    assert Path("whole/metrics.csv").read_bytes() == Path("second/metrics.csv").read_bytes()
-    assert read_json(Path("second/environment.json"))["lineage"]["step"] == 14
-    assert Path("first/metrics.csv").read_bytes() == before
-
-
-def test_a_run_that_ended_amid_an_epoch_goes_on_with_the_next(own: Any) -> None:
-    fit("first", "trainer.max_epochs=null", module=own.GAN(), train=own.loader(), max_steps=9)
-    result = fit("second", module=own.GAN(), train=own.loader(), max_epochs=4, resume_from="first")
-    assert (result.steps, result.epochs) == (9 + 2 * 7, 4)
-    with pytest.raises(tk.ConfigError, match=r"has done 23 steps, and trainer\.max_epochs=3 asks for 21"):
-        fit("third", module=own.GAN(), train=own.loader(), max_epochs=3, resume_from="second")
-
-
-def test_a_module_starts_from_the_weights_of_another_run(own: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    fit("first", module=own.Classifier(), train=own.loader(), max_epochs=1)
-    before = tk.load_run("first", module=own.Classifier()).module
-    assert before is not None
-    module = own.Classifier()
-    module.configure_optimizers = lambda: torch.optim.SGD(module.net[4:].parameters(), 1e-9)
-    fit("second", module=module, train=own.loader(), max_steps=1, init_from="first")
-    assert "init   9 of 9 tensors from first\n" in capsys.readouterr().out
-    assert torch.equal(module.net[0].weight, before.get_parameter("net.0.weight"))
