@@ -162,7 +162,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
 
     def describe_splits(self) -> str:
         """How the parts were drawn, for people."""
-        return describe(self.splits, self.split_settings, self.facts, self.roles)
+        return describe(self.splits, self.split_settings, self.facts, self.roles, self.sizes)
 
     def input_module(self, net: nn.Module) -> nn.Module | None:
         """Preprocessing for a net, with statistics of the training part in its buffers; None for none."""
@@ -216,6 +216,10 @@ class DataModule(L.LightningDataModule, abc.ABC):
         if not isinstance(self.source, TensorSource):
             raise TypeError(f"{type(self).__name__} must override targets()")
         return self.source.target[self.rows(part)].numpy()
+
+    def groups(self, part: Part) -> np.ndarray | None:
+        """Group of each row of a part as text, object [N]; None where rows have none."""
+        return None if self.facts.groups is None else self.facts.groups[self.splits.parts()[part]]
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one epoch."""
