@@ -189,7 +189,8 @@ def test_datasets_have_folds_and_shares_and_no_columns() -> None:
         with pytest.raises(DataError) as caught:
             DatasetData(samples, name="mine", **{role: "c"}).setup()  # type: ignore[arg-type]
         assert str(caught.value) == (
-            f"mine has no columns\n  where    data.{role}\n  expected a table or a file of arrays"
+            f"mine has no columns\n  where    data.{role}\n  expected a table, a file of arrays or a dict of them\n"
+            "  hint     tk.fit(train={'x': x, 'y': y, 'c': …}), or data=arrays data.path=FILE.npz"
         )
 
 

@@ -141,7 +141,9 @@ class DataModule(L.LightningDataModule, abc.ABC):
         Raises:
             DataError: The data has no such column.
         """
-        raise DataError(f"{self.name} has no columns", where=f"data.{role}", expected="a table or a file of arrays")
+        hint = f"tk.fit(train={{'x': x, 'y': y, '{name}': …}}), or data=arrays data.path=FILE.npz"
+        what, expected = f"{self.name} has no columns", "a table, a file of arrays or a dict of them"
+        raise DataError(what, where=f"data.{role}", expected=expected, hint=hint)
 
     def _series(self, role: Role, name: str) -> Column:
         import pandas as pd
