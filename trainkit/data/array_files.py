@@ -13,6 +13,7 @@ from trainkit.data.array_keys import find_keys
 from trainkit.data.array_reading import ONE_ARRAY, ArrayFile, as_array, open_arrays
 from trainkit.data.array_targets import encode_target
 from trainkit.data.arrays import ArrayData
+from trainkit.data.further import extra_parts
 from trainkit.data.layout import LayoutChoice, arrange, find_layout
 from trainkit.data.readers import ArrayReader
 from trainkit.data.roles import Role
@@ -163,8 +164,7 @@ class GivenArrays(LaidOutArrays):
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or "arrays"})
-        extra = {f"{EXTRA}{name}": pair for name, pair in (extra_val or {}).items()}
-        given = {"train": train, "val": val, "test": test, **extra}
+        given = {"train": train, "val": val, "test": test, **extra_parts(extra_val)}
         self._given = {part: arrays for part, arrays in given.items() if arrays is not None}
         self.others = self._given.keys() - {"train"}
 
@@ -220,8 +220,7 @@ class ArrayFiles(LaidOutArrays):
         extra_val: Mapping[str, str | Path] | None = None,
         **common: Any,
     ) -> None:
-        others = {"val": val_path, "test": test_path}
-        others |= {f"{EXTRA}{name}": file for name, file in (extra_val or {}).items()}
+        others = {"val": val_path, "test": test_path, **extra_parts(extra_val)}
         self._others = {part: Path(file) for part, file in others.items() if file}
         if path is None and (inputs is None or target is None):
             hint = "data.path=arrays.npz, or data.inputs=x.npy data.target=y.npy"

@@ -16,6 +16,7 @@ from trainkit.data.preprocessing import Standardize
 from trainkit.data.readers import ArrayReader
 from trainkit.data.roles import role_words
 from trainkit.data.sources import TensorSource, tensor_of
+from trainkit.data.splits import EXTRA
 from trainkit.errors import DataError
 from trainkit.types import DataSpec
 
@@ -82,7 +83,8 @@ class ArrayData(DataModule):
     def describe(self) -> str:
         """Name, size and shape."""
         shape = "×".join(map(str, self.spec.input_shape))
-        words = [f"{self.name} {len(self.source):,} {self.spec.input_kind}s {shape}", *role_words(self.roles)]
+        own = sum(size for part, size in self.sizes.items() if not part.startswith(EXTRA)) or len(self.source)
+        words = [f"{self.name} {own:,} {self.spec.input_kind}s {shape}", *role_words(self.roles)]
         return " · ".join(words)
 
 

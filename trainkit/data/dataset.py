@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from trainkit.data.arrays import check_labels
+from trainkit.data.further import extra_parts
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
 from trainkit.data.sources import DatasetSource, collate, seeded, tensor_of
-from trainkit.data.splits import EXTRA
 from trainkit.errors import DataError
 from trainkit.types import DataSpec, InputKind
 
@@ -58,8 +58,7 @@ class DatasetData(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or type(train).__name__.lower()})
-        extra = {f"{EXTRA}{name}": part for name, part in (extra_val or {}).items()}
-        self._given = {"train": train, "val": val, "test": test, **extra}
+        self._given = {"train": train, "val": val, "test": test, **extra_parts(extra_val)}
         self._class_names, self.target = class_names, target
 
     def load(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,7 @@ def draw_splits(sizes: Mapping[str, int], facts: RowFacts, settings: SplitSettin
     extra = {name: rows for name, rows in parts.items() if name not in ("val", "test")}
     splits = Splits(kept, parts["val"], parts["test"], extra)
     if facts.groups is not None and given:
-        _check_groups_apart(facts.groups, replace(splits, train=drawn.train))
+        _check_groups_apart(facts.groups, {"train": drawn.train, "val": parts["val"], "test": parts["test"]})
     return splits
 
 
@@ -131,17 +131,15 @@ def _drawn(num_rows: int, facts: RowFacts, settings: SplitSettings, given: Mappi
     )
 
 
-def _check_groups_apart(groups: Values, splits: Splits) -> None:
-    """Raises for a group in two of the parts, or in training and in a further validation set."""
+def _check_groups_apart(groups: Values, parts: Mapping[str, Ints]) -> None:
+    """Raises for a group in two of the parts; further validation sets tell theirs in a note."""
     seen: dict[object, str] = {}
-    for part, rows in splits.parts().items():
+    for part, rows in parts.items():
         for group in pd.unique(groups[rows]):
-            before = seen.get(group)
-            if before is not None and (part not in splits.extra or before == "train"):
-                what = f"group '{group}' is in the {before} part and in the {part} part"
+            if group in seen:
+                what = f"group '{group}' is in the {seen[group]} part and in the {part} part"
                 raise DataError(what, where="data.group", expected="each group in one part")
-            if part not in splits.extra:
-                seen[group] = part
+            seen[group] = part
 
 
 def thinned(train: Ints, facts: RowFacts, settings: SplitSettings) -> Ints:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from trainkit.data.drawing import RowFacts, SplitSettings, describe, draw_splits
 from trainkit.data.evaluation_loader import EvaluationLoader
+from trainkit.data.further import further_notes
 from trainkit.data.loader import BatchLoader, FollowingLoader, steps_per_epoch
 from trainkit.data.order import Sampling, check_sampling
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.readers import Reader
-from trainkit.data.roles import Role, as_groups, as_times, weights_of
+from trainkit.data.roles import Role, as_groups, as_times, no_columns, weights_of
 from trainkit.data.sources import Source, TensorSource
 from trainkit.data.splits import EXTRA, Splits
 from trainkit.errors import DataError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = str
 """``train``, ``val``, ``test``, or ``val/<name>`` for a further validation set."""
-
 
 SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
 
@@ -141,9 +141,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         Raises:
             DataError: The data has no such column.
         """
-        hint = f"tk.fit(train={{'x': x, 'y': y, '{name}': …}}), or data=arrays data.path=FILE.npz"
-        what, expected = f"{self.name} has no columns", "a table, a file of arrays or a dict of them"
-        raise DataError(what, where=f"data.{role}", expected=expected, hint=hint)
+        raise no_columns(self.name, role, name)
 
     def _series(self, role: Role, name: str) -> Column:
         import pandas as pd
@@ -177,6 +175,10 @@ class DataModule(L.LightningDataModule, abc.ABC):
     def describe(self) -> str:
         """One line on the data, for people."""
         return f"{self.name} {len(self.source):,} samples"
+
+    def notes(self) -> list[str]:
+        """What else is to be said of the data, a line each, for people."""
+        return further_notes(self.splits, self.facts, self.source)
 
     def row_numbers(self, rows: np.ndarray) -> np.ndarray:
         """Row numbers, from 0, in the user's own file or dataset of pool rows."""
