@@ -236,7 +236,11 @@ def test_balanced_sampling_of_weighted_rows_resumes_exactly(
 BAD: list[tuple[list[str], str]] = [
     (["data.path=short.npz"], "inputs of shape [8, 2] and targets of shape [9]"),
     (["data.path=objects.npz"], "'objects.npz' is not a readable array: damaged, or Python objects, which are not un"),
-    (["data.path=hole.npz"], "1 inputs of hole are NaN or infinite\n  where    data, rows 3"),
+    (
+        ["data.path=hole.npz"],
+        "1 row of the inputs of hole has numbers that are NaN or infinite\n  where    data, row 3"
+        "\n  expected finite numbers\n  hint     rows are counted from 0; leave them out, or fill them in",
+    ),
     (["data.path=axes.npz"], "the inputs have the shape [9, 1, 1, 1, 2]"),
     (["data.path=good.npz", "data.target=z"], "'good.npz' has no key 'z'\n  where    data.target"),
     (["data.path=good.npz", "data.weight=minus"], "the weight 'minus' is -1.0 in row 0"),

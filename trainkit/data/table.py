@@ -99,6 +99,9 @@ class TableData(DataModule):
             self._frame = pd.concat(frames, ignore_index=True).set_axis(rows, axis=0)
         own = self._frame.iloc[: sum(size for part, size in self.sizes.items() if not part.startswith(EXTRA))]
         self.duplicates = int(own.duplicated().sum()) if len(own) <= LARGEST_COMPARED else 0
+        for role, name in self.roles.items():
+            if name is not None:
+                self.column(role, name)
         self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
         return len(self._frame)
 
