@@ -14,7 +14,7 @@ from trainkit.data.array_reading import ONE_ARRAY, ArrayFile, as_array, open_arr
 from trainkit.data.array_targets import encode_target
 from trainkit.data.arrays import ArrayData
 from trainkit.data.further import extra_parts
-from trainkit.data.layout import LayoutChoice, arrange, find_layout
+from trainkit.data.layout import LayoutChoice, arrange, doubt, find_layout
 from trainkit.data.readers import ArrayReader
 from trainkit.data.roles import Role
 from trainkit.data.splits import EXTRA
@@ -131,6 +131,11 @@ class LaidOutArrays(ArrayData):
             argument = self.argument(twice[0])
             raise DataError(f"{source} has a {twice[0]} part of its own", where=argument, hint=f"leave out {argument}")
         return parts
+
+    def notes(self) -> list[str]:
+        """As for any data, and a doubt about the axes."""
+        doubted = doubt(self._raw_shape, self.spec.input_kind, self.layout)
+        return [*super().notes(), *([doubted] if doubted else [])]
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """As for any arrays; new files are arranged as these were."""
