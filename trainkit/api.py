@@ -82,7 +82,9 @@ def fit(
         module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
             loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
         train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]
-            as two arrays or tensors; with ``module`` also a ``DataLoader``, or a list or dict of them.
+            as two arrays or tensors, or as a dict ``{"x": x, "y": y, "patient": patient}``, of which ``data.group``,
+            ``data.time`` and ``data.weight`` name keys; with ``module`` also a ``DataLoader``, or a list or dict of
+            them.
         val: Likewise for validation; drawn from ``train`` by default. Of a dict of several sets by name, the first
             chooses the best epoch, and the others are scored beside it.
         test: Likewise for the test.

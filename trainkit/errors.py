@@ -76,6 +76,21 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     return f"did you mean '{near[0]}'?" if near else None
 
 
+def near_file(path: Path) -> str | None:
+    """The file beside ``path`` with the nearest name as a question; a common ending makes no name near.
+
+    Args:
+        path: A file that is not there.
+
+    Returns:
+        ``"did you mean 'train.csv'?"`` or None.
+    """
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    by_stem = {Path(name).stem: name for name in sorted(names, key=lambda name: (name.endswith(path.suffix), name))}
+    near = difflib.get_close_matches(path.stem, by_stem, n=1, cutoff=0.6)
+    return f"did you mean '{by_stem[near[0]]}'?" if near else None
+
+
 def one_of(candidates: Iterable[str], limit: int = 30) -> str:
     """``"one of a, b, c"``, cut after ``limit`` names."""
     names = list(candidates)

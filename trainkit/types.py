@@ -116,6 +116,7 @@ class Predictions:
         probabilities: float64 [N, K] for classes, else None.
         values: float64 [N] for numbers, else None.
         class_names: Names of the K classes; empty for numbers.
+        groups: Group of each row, int or text [N], where rows of one group are not independent; None where all are.
     """
 
     rows: np.ndarray
@@ -123,6 +124,7 @@ class Predictions:
     probabilities: np.ndarray | None = None
     values: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,7 +139,7 @@ class Estimate:
         low: Lower end of the interval.
         high: Upper end of the interval.
         n: Rows it was computed from.
-        method: How the interval was made, for example ``bootstrap`` or ``wilson``.
+        method: How the interval was made, for example ``bootstrap``, ``bootstrap of 24 groups`` or ``wilson``.
     """
 
     value: float

@@ -91,9 +91,8 @@ CASES: list[Case] = [
     ("fit model=custom model._target_=collections.OrderedDict",
      "the model is a OrderedDict\n  where    model\n  expected an nn.Module or a scikit-learn estimator\n"),
     ("fit model=linear", "Ridge does not fit a target of classes\n  where    model\n  hint     use model=logistic\n"),
-    ("fit task=regression", "task.target_mean is not given, and the data does not decide it\n"
-                            "  where    task.target_mean\n"
-                            "  hint     task=auto takes what fits the data, or task.target_mean=…\n"),
+    ("fit task=regression", "the task is for a number, and the target of digits is a class\n"
+                            "  where    task\n  expected task=classification, or task=auto\n"),
     ("fit model=cnn data=wine", "model.in_channels is not given, and the data does not decide it\n"
                                 "  where    model.in_channels\n"
                                 "  hint     model=auto takes what fits the data, or model.in_channels=…\n"),

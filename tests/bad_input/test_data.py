@@ -41,15 +41,20 @@ CASES: list[Case] = [
      "  expected a row in each part; train 2 · val 0 · test 1\n"
      "  hint     more rows, or other data.val_share and data.test_share\n"),
     # arrays and datasets of the user's own
-    (f"{MINE}hole", "2 inputs of vectors are NaN or infinite\n  where    data, rows 3, 8\n"),
-    (f"{MINE}infinite", "1 inputs of vectors are NaN or infinite\n  where    data, rows 5\n"),
+    (f"{MINE}hole", "2 rows of the inputs of vectors have numbers that are NaN or infinite\n"
+                    "  where    data, rows 3, 8\n"
+                    "  expected finite numbers\n"
+                    "  hint     rows are counted from 0; leave them out, or fill them in\n"),
+    (f"{MINE}infinite", "1 row of the inputs of vectors has numbers that are NaN or infinite\n  where    data, row 5\n"
+                        "  expected finite numbers\n"
+                    "  hint     rows are counted from 0; leave them out, or fill them in\n"),
     (f"{MINE}label", "label 3 of vectors is out of range\n  where    data, row 7\n"
                      "  expected an integer from 0 to 2\n"),
     (f"{MINE}'one class'", "every target of vectors is of one class (1)\n  where    data\n  expected at least two\n"),
     (f"{MINE}short", "vectors has 60 inputs and 59 targets\n  where    data\n"),
     (f"{MINE}empty", "vectors is empty\n  where    data\n"),
-    (f"{DATASET}'nan'", "inputs has NaN or infinite values\n  where    data, sample 9\n"),
-    (f"{DATASET}'inf'", "inputs has NaN or infinite values\n  where    data, sample 9\n"),
+    (f"{DATASET}'nan'", "inputs has NaN or infinite values\n  where    data, sample 9\n  expected finite numbers\n"),
+    (f"{DATASET}'inf'", "inputs has NaN or infinite values\n  where    data, sample 9\n  expected finite numbers\n"),
     (f"{DATASET}label", "label -1 of samples is out of range\n  where    data, row 7\n"
                         "  expected an integer from 0 to 2\n"),
     (f"{DATASET}'one class'",

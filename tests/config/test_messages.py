@@ -26,7 +26,7 @@ def reference() -> DictConfig:
         ("trainer.max_epoch", "did you mean 'trainer.max_epochs'?"),
         ("trianer.max_epochs", "did you mean 'trainer.max_epochs'?"),
         ("model.hidden", "model=mlp has it"),
-        ("task.criterion._target_", "what is null is filled with a plus: +task.criterion._target_=…"),
+        ("task.criterion._target_", "what is null or ??? is filled with a plus: +task.criterion._target_=…"),
         ("model.mine", "an argument of your own class is added with a plus: +model.mine=…"),
         ("trainer.mine", None),
     ],

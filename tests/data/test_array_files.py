@@ -125,7 +125,7 @@ def test_files_of_their_own(tmp_path: Path) -> None:
     files = {"inputs": tmp_path / "x.npy", "target": tmp_path / "y.pt"}
     data = set_up(**files, group=str(tmp_path / "g.npy"))
     assert (data.name, data.spec.input_kind) == ("x", "signal")
-    assert data.describe_splits() == f"grouped by {tmp_path}/g.npy, stratified, split seed 0"
+    assert data.describe_splits() == f"grouped by {tmp_path}/g.npy (4/1/1 groups), stratified, split seed 0"
     both = saved(tmp_path / "both.npz", x=signals(), y=LABELS)
     assert refusal(**{**files, "target": both}) == (
         f"'{both}' holds 2 arrays: x, y\n  where    data.target\n  expected one array\n  hint     data.path={both}"

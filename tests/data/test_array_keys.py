@@ -11,7 +11,7 @@ from trainkit.errors import DataError
 
 
 def found(keys: str, **given: str | None) -> dict[str, dict[str, str]]:
-    return find_keys(keys.split(), {"inputs": None, "target": None, **given}, "f.npz")
+    return find_keys(keys.split(), {"inputs": None, "target": None, **given}, "'f.npz'")
 
 
 def refusal(keys: str, **given: str | None) -> str:

@@ -53,7 +53,8 @@ def test_names_decide_the_order() -> None:
         (
             np.array([{}, {}]),
             {},
-            "the targets are Python objects\n  where    data.target\n  expected numbers, booleans or texts",
+            "the targets are Python objects\n  where    data.target\n  expected numbers, booleans or texts\n"
+            "  hint     target.astype(str), or target.astype(int)",
         ),
         (
             np.array([1j, 2j]),

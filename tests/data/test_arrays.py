@@ -167,12 +167,14 @@ def test_nan_and_infinite_values_are_refused_with_their_rows(value: float) -> No
     inputs = np.ones((60, 4))
     inputs[[3, 9], 2] = value
     assert refusal(inputs, labels(), ["a", "b", "c"]) == (
-        "2 inputs of mine are NaN or infinite\n  where    data, rows 3, 9"
+        "2 rows of the inputs of mine have numbers that are NaN or infinite\n  where    data, rows 3, 9"
+        "\n  expected finite numbers\n  hint     rows are counted from 0; leave them out, or fill them in"
     )
     target = np.ones(60)
     target[7:20] = value
     assert refusal(np.ones((60, 4)), target) == (
-        "13 targets of mine are NaN or infinite\n  where    data, rows 7, 8, 9, 10, 11"
+        "13 rows of the targets of mine have numbers that are NaN or infinite\n  where    data, rows 7, 8, 9, 10, 11, …"
+        "\n  expected finite numbers\n  hint     rows are counted from 0; leave them out, or fill them in"
     )
 
 

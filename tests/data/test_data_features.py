@@ -62,7 +62,7 @@ def test_signals_of_a_generator_end_to_end(cli: Cli, tmp_path: Path) -> None:
     code, out, err = cli(*common, "run.dir=run")
     assert (code, err) == (0, "")
     assert told(out, "data") == "mnist1d 500 signals 1×40"
-    assert told(out, "split") == "train 340 · val 60 · test 100 · stratified, split seed 0"
+    assert told(out, "split") == "train 340 · val 60 · test 100 · test as given, stratified, split seed 0"
     np.save(tmp_path / "new.npy", made["x_test"])
     assert cli("predict", "run", "new.npy", "-o", "new.csv").code == 0
     assert cli("predict", "run", "mnist1d.npz", "-o", "all.csv").code == 0
@@ -93,8 +93,8 @@ def test_arrays_in_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         overrides=[*QUICK, "run.dir=run"],
     )
     out = capsys.readouterr().out
-    assert told(out, "data") == "arrays 150 images 3×6×6 · channels last, moved first"
-    assert told(out, "split") == "train 80 · val 20 · test 20 · val/more 30 · stratified, split seed 0"
+    assert told(out, "data") == "arrays 120 images 3×6×6 · channels last, moved first"
+    assert told(out, "split") == "train 80 · val 20 · test 20 · val/more 30 · parts as given"
     assert result.extra_validation["more"]["accuracy"].n == 30
     run = tk.load_run("run")
     raw = run.predict(images[:5])
@@ -148,7 +148,7 @@ def test_a_group_is_no_feature_and_in_one_part(cli: Cli, tmp_path: Path) -> None
     assert (
         told(out, "data") == "t.csv 300 rows · 0 categories, 4 numbers · weighted by w · ignored when.year (constant)"
     )
-    assert told(out, "split").endswith(" · grouped by patient, stratified, split seed 0")
+    assert told(out, "split").endswith(" · grouped by patient (29/6/5 groups), stratified, split seed 0")
     splits = Splits.load(tmp_path / "run" / "splits.npz")
     parts = [set(frame["patient"][rows]) for rows in (splits.train, splits.val, splits.test)]
     assert [len(one & other) for one, other in ((parts[0], parts[1]), (parts[0], parts[2]), (parts[1], parts[2]))] == [
@@ -189,7 +189,8 @@ def test_datasets_have_folds_and_shares_and_no_columns() -> None:
         with pytest.raises(DataError) as caught:
             DatasetData(samples, name="mine", **{role: "c"}).setup()  # type: ignore[arg-type]
         assert str(caught.value) == (
-            f"mine has no columns\n  where    data.{role}\n  expected a table or a file of arrays"
+            f"mine has no columns\n  where    data.{role}\n  expected a table, a file of arrays or a dict of them\n"
+            "  hint     tk.fit(train={'x': x, 'y': y, 'c': …}), or data=arrays data.path=FILE.npz"
         )
 
 
@@ -197,7 +198,7 @@ def test_bundled_sets_have_it_all() -> None:
     data = BundledTable("wine", group="hue", weight="ash", folds=4, fold=1)
     data.setup()
     assert not {"hue", "ash"} & set(data.spec.feature_names)
-    assert data.describe_splits() == "grouped by hue, stratified, fold 1 of 4, split seed 0"
+    assert data.describe_splits() == "grouped by hue (47/10/21 groups), stratified, fold 1 of 4, split seed 0"
     images = Digits(train_share=0.1, sampling="balanced", batch_size=126)
     images.setup()
     (execution, *_) = images.train_loader()
@@ -235,7 +236,11 @@ def test_balanced_sampling_of_weighted_rows_resumes_exactly(
 BAD: list[tuple[list[str], str]] = [
     (["data.path=short.npz"], "inputs of shape [8, 2] and targets of shape [9]"),
     (["data.path=objects.npz"], "'objects.npz' is not a readable array: damaged, or Python objects, which are not un"),
-    (["data.path=hole.npz"], "1 inputs of hole are NaN or infinite\n  where    data, rows 3"),
+    (
+        ["data.path=hole.npz"],
+        "1 row of the inputs of hole has numbers that are NaN or infinite\n  where    data, row 3"
+        "\n  expected finite numbers\n  hint     rows are counted from 0; leave them out, or fill them in",
+    ),
     (["data.path=axes.npz"], "the inputs have the shape [9, 1, 1, 1, 2]"),
     (["data.path=good.npz", "data.target=z"], "'good.npz' has no key 'z'\n  where    data.target"),
     (["data.path=good.npz", "data.weight=minus"], "the weight 'minus' is -1.0 in row 0"),

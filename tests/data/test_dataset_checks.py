@@ -140,12 +140,21 @@ def test_samples_with_nan_are_refused() -> None:
     for bad in (float("nan"), float("inf")):
         samples: list[Any] = pairs()
         samples[17] = (torch.tensor([1.0, bad]), 0)
-        assert refusal(Items(samples)) == "inputs has NaN or infinite values\n  where    data, sample 17"
+        assert (
+            refusal(Items(samples))
+            == "inputs has NaN or infinite values\n  where    data, sample 17\n  expected finite numbers"
+        )
         samples = [{"a": x, "b": x, "target": y} for x, y in samples]
-        assert refusal(Items(samples)) == "a has NaN or infinite values\n  where    data, sample 17"
+        assert (
+            refusal(Items(samples))
+            == "a has NaN or infinite values\n  where    data, sample 17\n  expected finite numbers"
+        )
         values: list[Any] = [(torch.ones(2), 0.5 * i) for i in range(NUM_SAMPLES)]
         values[5] = (torch.ones(2), bad)
-        assert refusal(Items(values)) == "target has NaN or infinite values\n  where    data, sample 5"
+        assert (
+            refusal(Items(values))
+            == "target has NaN or infinite values\n  where    data, sample 5\n  expected finite numbers"
+        )
 
 
 def test_a_known_target_that_is_nan_is_refused_though_its_sample_was_not_read(

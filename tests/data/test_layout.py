@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainkit.data import GivenArrays
 from trainkit.data.layout import KINDS, arrange, find_layout
 from trainkit.errors import DataError
 
@@ -75,3 +76,30 @@ def test_an_unknown_layout_is_refused() -> None:
         "there is no layout 'signals'\n  where    data.layout\n"
         "  expected one of auto, channels_first, channels_last, signal, flat\n  hint     did you mean 'signal'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "is_told"),
+    [
+        ((50, 3), {}, True),
+        ((50, 1), {}, True),
+        ((5, 4), {}, True),
+        ((3, 50), {}, False),
+        ((4, 4), {}, False),
+        ((50, 5), {}, False),
+        ((50, 3), {"layout": "signal"}, False),
+        ((50, 3), {"layout": "flat"}, False),
+        ((50, 3), {"layout": "channels_last"}, False),
+        ((8, 8, 3), {}, False),
+        ((3,), {}, False),
+    ],
+)
+def test_signals_whose_channels_may_stand_last_are_told(
+    shape: tuple[int, ...], options: dict[str, Any], is_told: bool
+) -> None:
+    inputs = np.random.default_rng(0).normal(size=(40, *shape))
+    data = GivenArrays((inputs, np.arange(40) % 2), **options)
+    data.setup()
+    told = f"inputs of {shape[0]}×{shape[-1]} are taken as {shape[0]} channels of length {shape[-1]}"
+    hint = f"if {shape[-1]} is the number of channels: x.transpose(0, 2, 1) (data.layout=signal if it is not)"
+    assert data.notes() == ([f"{told}; {hint}"] if is_told else [])

@@ -140,7 +140,7 @@ def test_files_fix_the_validation_and_the_test_part(tmp_path: Path) -> None:
     assert places(data, "test") == [(2, row) for row in range(50)]
     for part, size in (("train", 120), ("val", 30), ("test", 50)):
         assert data.row_numbers(getattr(data.splits, part)).tolist() == list(range(size))
-    assert data.describe().startswith("a.csv 200 rows")
+    assert data.describe().startswith("a.csv 120 + b.csv 30 + c.csv 50 rows")
 
 
 def test_a_file_for_one_part_leaves_the_other_to_be_drawn(tmp_path: Path) -> None:

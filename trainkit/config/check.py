@@ -187,7 +187,9 @@ def _check_arguments(target: Any, node: dict[str, Any], raw: dict[str, Any], sec
             _check_fillable(key, section, path)
         elif key in hints and not _is_interpolation(raw[key]) and not fits(value, hints[key]):
             what = f"{path}.{key}: {label} does not take {value!r}"
-            raise ConfigError(what, expected=describe(hints[key]))
+            expected = describe(hints[key])
+            hint = f"+{path}.{key}.NAME={value}" if isinstance(value, str) and "mapping" in expected else None
+            raise ConfigError(what, expected=expected, hint=hint)
     if node.get("_partial_"):
         return
     for name, parameter in parameters.items():

@@ -59,7 +59,7 @@ def unknown_key(key: str, reference: DictConfig, where: str | None = None) -> Co
     what = f"unknown key '{key}'"
     near = _nearest(key, reference)
     if near == key:  # below a key that is null, or a ??? that has no keys yet
-        return ConfigError(what, where=where, hint=f"what is null is filled with a plus: +{key}=…")
+        return ConfigError(what, where=where, hint=f"what is null or ??? is filled with a plus: +{key}=…")
     if near:
         return ConfigError(what, where=where, hint=f"did you mean '{near}'?")
     having = [choice for choice, content in contents(section).items() if argument in content]

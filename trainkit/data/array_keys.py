@@ -11,14 +11,14 @@ _USUAL = {"inputs": INPUT_NAMES, "target": TARGET_NAMES}
 _PARTS = ("train", "val", "test")
 
 
-def find_keys(keys: Sequence[str], given: Mapping[str, str | None], path: str) -> dict[str, dict[str, str]]:
+def find_keys(keys: Sequence[str], given: Mapping[str, str | None], source: str) -> dict[str, dict[str, str]]:
     """The key of each role in each part that a file holds.
 
     Args:
         keys: Of the file.
         given: Key of ``inputs``, ``target`` and any of ``group``, ``time`` and ``weight`` as the user named it (that of
             the training part, or without the part's name); None for the usual names.
-        path: Of the file, for errors.
+        source: What holds the keys, for errors.
 
     Returns:
         For ``train``, and ``val`` and ``test`` where the file has them, the key by role.
@@ -33,7 +33,7 @@ def find_keys(keys: Sequence[str], given: Mapping[str, str | None], path: str) -
             continue
         for role, key in named.items():
             if key is None:
-                raise _missing(role, given[role], part, keys, path)
+                raise _missing(role, given[role], part, keys, source)
         found[part] = {role: key for role, key in named.items() if key is not None}
     return found
 
@@ -50,12 +50,12 @@ def _stem(name: str) -> str:
     return name.removesuffix("_train").removeprefix("train_")
 
 
-def _missing(role: str, name: str | None, part: str, keys: Sequence[str], path: str) -> DataError:
+def _missing(role: str, name: str | None, part: str, keys: Sequence[str], source: str) -> DataError:
     where = f"data.{role}"
     if part != "train":
-        what = f"'{path}' has inputs of a {part} part and no {role} for it"
+        what = f"{source} has inputs of a {part} part and no {role} for it"
         return DataError(what, where=where, expected=one_of(keys))
     if name is None:
-        what = f"'{path}' has no key that is called like the {role}"
+        what = f"{source} has no key that is called like the {role}"
         return DataError(what, where=where, expected=one_of(_USUAL[role]), hint=f"it has {', '.join(keys)}")
-    return DataError(f"'{path}' has no key '{name}'", where=where, expected=one_of(keys), hint=did_you_mean(name, keys))
+    return DataError(f"{source} has no key '{name}'", where=where, expected=one_of(keys), hint=did_you_mean(name, keys))

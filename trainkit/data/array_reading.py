@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainkit.errors import DataError, did_you_mean
+from trainkit.errors import DataError, near_file
 
 ONE_ARRAY = "array"
 """The key of the array in a file that holds one without a name."""
@@ -71,8 +71,7 @@ def open_arrays(path: str | Path, where: str = "data.path") -> ArrayFile:
     if path.suffix not in EXTENSIONS:
         raise DataError(f"cannot read '{path}'", where=where, expected=f"a file: {', '.join(EXTENSIONS)}")
     if not path.is_file():
-        files = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
-        raise DataError(f"there is no file '{path}'", where=where, hint=did_you_mean(path.name, files))
+        raise DataError(f"there is no file '{path}'", where=where, hint=near_file(path))
     with refused_if_broken(path, where):
         if path.suffix == ".npy":
             array = np.lib.format.open_memmap(path, mode="r")
@@ -127,7 +126,8 @@ def refused_if_broken(path: Path, where: str | None = None) -> Iterator[None]:
         text = str(error).strip() or type(error).__name__
         pickled = isinstance(error, pickle.UnpicklingError) or "allow_pickle" in text or "Python objects" in text
         reason = "damaged, or Python objects, which are not unpickled" if pickled else text.splitlines()[0]
-        raise DataError(f"'{path}' is not a readable array: {reason}", where=where or str(path)) from error
+        hint = "save numbers, or texts of a fixed width: array.astype(float), array.astype(str)" if pickled else None
+        raise DataError(f"'{path}' is not a readable array: {reason}", where=where or str(path), hint=hint) from error
 
 
 def as_array(values: Any, name: str) -> np.ndarray:

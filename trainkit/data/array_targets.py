@@ -31,7 +31,10 @@ def encode_target(
         raise DataError(f"the targets have the shape {list(target.shape)}", where="data.target", expected="[N]")
     if target.dtype.kind not in "biufUS":
         found = "Python objects" if target.dtype == object else f"of type {target.dtype}"
-        raise DataError(f"the targets are {found}", where="data.target", expected="numbers, booleans or texts")
+        hint = "target.astype(str), or target.astype(int)" if target.dtype == object else None
+        raise DataError(
+            f"the targets are {found}", where="data.target", expected="numbers, booleans or texts", hint=hint
+        )
     is_text = target.dtype.kind in "US"
     if kind == "number" and class_names:
         hint = "leave out data.class_names"

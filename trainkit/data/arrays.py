@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from trainkit.data.preprocessing import Standardize
 from trainkit.data.readers import ArrayReader
 from trainkit.data.roles import role_words
 from trainkit.data.sources import TensorSource, tensor_of
+from trainkit.data.splits import EXTRA
 from trainkit.errors import DataError
 from trainkit.types import DataSpec
 
@@ -43,7 +45,7 @@ class ArrayData(DataModule):
     def load(self) -> int:
         """Takes in the arrays and checks them."""
         inputs, target, class_names = self.arrays()
-        check_arrays(inputs, target, len(class_names), self.name)
+        check_arrays(inputs, target, len(class_names), self.name, num_parts=len(self.sizes))
         self._inputs, self._class_names = inputs, tuple(class_names)
         self._target = target.astype(np.int64 if class_names else np.float64)
         roles = [np.asarray(self._series(role, name)) for role, name in self.roles.items() if name is not None]
@@ -82,7 +84,8 @@ class ArrayData(DataModule):
     def describe(self) -> str:
         """Name, size and shape."""
         shape = "×".join(map(str, self.spec.input_shape))
-        words = [f"{self.name} {len(self.source):,} {self.spec.input_kind}s {shape}", *role_words(self.roles)]
+        own = sum(size for part, size in self.sizes.items() if not part.startswith(EXTRA)) or len(self.source)
+        words = [f"{self.name} {own:,} {self.spec.input_kind}s {shape}", *role_words(self.roles)]
         return " · ".join(words)
 
 
@@ -103,7 +106,7 @@ def statistics(inputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(scale > 0, scale, 1.0)
 
 
-def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name: str) -> None:
+def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name: str, num_parts: int = 1) -> None:
     """Raises DataError for arrays that cannot be learned from.
 
     Args:
@@ -111,6 +114,7 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
         target: [N].
         num_classes: Classes, or 0 for a number.
         name: Of the data, for the message.
+        num_parts: Parts that stand one after the other in the arrays.
     """
     if len(inputs) != len(target):
         raise DataError(f"{name} has {len(inputs):,} inputs and {len(target):,} targets", where="data")
@@ -125,19 +129,33 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
         if array.ndim not in axes:
             raise DataError(f"the {label} of {name} have the shape {list(array.shape)}", where="data", expected=shape)
         if np.issubdtype(array.dtype, np.floating):
-            bad = unusable_rows(array)
-            if len(bad):
-                rows = ", ".join(map(str, bad[:5]))
-                raise DataError(f"{len(bad):,} {label} of {name} are NaN or infinite", where=f"data, rows {rows}")
+            _check_numbers(label, array, name, num_parts)
     if num_classes:
         check_labels(target, num_classes, name)
 
 
-def unusable_rows(array: np.ndarray) -> np.ndarray:
-    """Rows with NaN or infinite values, int64; read a few at a time, for the array may stand on the disk."""
+def _check_numbers(label: str, array: np.ndarray, name: str, num_parts: int) -> None:
+    bad, fault, expected = unusable_rows(array), "NaN or infinite", "finite numbers"
+    if not len(bad):
+        bad, fault, expected = unusable_rows(array, np.float32), "too large for float32", "numbers up to 3.4e38"
+    if not len(bad):
+        return
+    found = f"{len(bad):,} row{'s' if len(bad) > 1 else ''} of the {label} of {name}"
+    where = f"data, row{'s' if len(bad) > 1 else ''} {', '.join(map(str, bad[:5]))}{', …' if len(bad) > 5 else ''}"
+    hint = "rows are counted from 0" + ", on through all parts" * (num_parts > 1) + "; leave them out, or fill them in"
+    what = f"{found} {'have' if len(bad) > 1 else 'has'} numbers that are {fault}"
+    raise DataError(what, where=where, expected=expected, hint=hint)
+
+
+def unusable_rows(array: np.ndarray, dtype: npt.DTypeLike | None = None) -> np.ndarray:
+    """Rows with values that are NaN or infinite, as they are or as another type, int64.
+
+    They are read a few at a time, for the array may stand on the disk.
+    """
     step, found = max(1, CELLS_AT_ONCE // max(int(np.prod(array.shape[1:])), 1)), [np.empty(0, np.int64)]
     for start in range(0, len(array), step):
-        finite = np.isfinite(array[start : start + step])
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array[start : start + step].astype(dtype or array.dtype, copy=False))
         found.append(start + np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1)))
     return np.concatenate(found)
 

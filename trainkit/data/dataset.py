@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from trainkit.data.arrays import check_labels
+from trainkit.data.further import extra_parts
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
 from trainkit.data.sources import DatasetSource, collate, seeded, tensor_of
-from trainkit.data.splits import EXTRA
 from trainkit.errors import DataError
 from trainkit.types import DataSpec, InputKind
 
@@ -58,13 +58,14 @@ class DatasetData(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or type(train).__name__.lower()})
-        extra = {f"{EXTRA}{name}": part for name, part in (extra_val or {}).items()}
-        self._given = {"train": train, "val": val, "test": test, **extra}
+        self._given = {"train": train, "val": val, "test": test, **extra_parts(extra_val)}
         self._class_names, self.target = class_names, target
 
     def load(self) -> int:
         """Looks through the samples."""
         parts = {name: part for name, part in self._given.items() if part is not None}
+        if "train" not in parts:
+            raise DataError("there is no training data", where="data.train", expected="a map-style Dataset")
         for name, part in parts.items():
             if isinstance(part, IterableDataset) or not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
                 found = type(part).__name__
@@ -200,8 +201,11 @@ def check_sample(inputs: Any, target: Any, row: int) -> None:
             is_text = isinstance(tensor, (list, tuple)) and len(tensor) and isinstance(tensor[0], str)
             found = "text" if is_text else f"a {type(tensor).__name__}"
             raise DataError(f"{name} is {found}", where=f"data, sample {row}", expected="a tensor, array or number")
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise DataError(f"{name} has NaN or infinite values", where=f"data, sample {row}")
+        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+            is_large = bool(tensor.isfinite().all())
+            found = "values too large for float32" if is_large else "NaN or infinite values"
+            expected = "numbers up to 3.4e38" if is_large else "finite numbers"
+            raise DataError(f"{name} has {found}", where=f"data, sample {row}", expected=expected)
     if target.numel() != 1:
         raise DataError(
             f"the target has shape {list(target.shape[1:])}", where=f"data, sample {row}", expected="one number"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,9 @@ import pandas as pd
 from trainkit.data.splits import Splits, Values, make_folds, make_splits
 from trainkit.data.values import Ints
 from trainkit.errors import DataError
+
+FAR_FROM_SHARE = 0.03
+"""Distance of a grouped part's rows from its share, of all rows, from which the line on the split tells it."""
 
 _SUBSET = 0x5B5E7
 """Told apart from the split's own draws by this number."""
@@ -96,7 +99,7 @@ def draw_splits(sizes: Mapping[str, int], facts: RowFacts, settings: SplitSettin
     extra = {name: rows for name, rows in parts.items() if name not in ("val", "test")}
     splits = Splits(kept, parts["val"], parts["test"], extra)
     if facts.groups is not None and given:
-        _check_groups_apart(facts.groups, replace(splits, train=drawn.train))
+        _check_groups_apart(facts.groups, {"train": drawn.train, "val": parts["val"], "test": parts["test"]})
     return splits
 
 
@@ -128,17 +131,15 @@ def _drawn(num_rows: int, facts: RowFacts, settings: SplitSettings, given: Mappi
     )
 
 
-def _check_groups_apart(groups: Values, splits: Splits) -> None:
-    """Raises for a group in two of the parts, or in training and in a further validation set."""
+def _check_groups_apart(groups: Values, parts: Mapping[str, Ints]) -> None:
+    """Raises for a group in two of the parts; further validation sets tell theirs in a note."""
     seen: dict[object, str] = {}
-    for part, rows in splits.parts().items():
+    for part, rows in parts.items():
         for group in pd.unique(groups[rows]):
-            before = seen.get(group)
-            if before is not None and (part not in splits.extra or before == "train"):
-                what = f"group '{group}' is in the {before} part and in the {part} part"
+            if group in seen:
+                what = f"group '{group}' is in the {seen[group]} part and in the {part} part"
                 raise DataError(what, where="data.group", expected="each group in one part")
-            if part not in splits.extra:
-                seen[group] = part
+            seen[group] = part
 
 
 def thinned(train: Ints, facts: RowFacts, settings: SplitSettings) -> Ints:
@@ -201,29 +202,47 @@ def _ranks(strata: Values | None, shuffled: Ints) -> Ints:
     return ranks
 
 
-def describe(splits: Splits, settings: SplitSettings, facts: RowFacts, names: Mapping[str, str | None]) -> str:
-    """How the parts were drawn, for people: ``grouped by patient, stratified, fold 2 of 5, split seed 0``.
+def describe(
+    splits: Splits, settings: SplitSettings, facts: RowFacts, names: Mapping[str, str | None], sizes: Mapping[str, int]
+) -> str:
+    """How the parts were drawn, for people: ``grouped by patient (28/6/6 groups), stratified, split seed 0``.
 
     Args:
         splits: The parts.
         settings: How they were drawn.
         facts: Of every row.
         names: The columns of ``group`` and ``time``.
+        sizes: Rows of each part that was given by itself, ``train`` among them; empty where only one pool was.
     """
-    words = []
+    shares = {"val": settings.val_share, "test": settings.test_share if settings.folds is None else 1 / settings.folds}
+    drawn = {part: share for part, share in shares.items() if share > 0 and part not in sizes}
+    given = [part for part in shares if part in sizes]
+    words = [] if drawn and not given else [f"{' and '.join(given) if drawn else 'parts'} as given"]
+    is_random = facts.times is None and bool(drawn or settings.train_share < 1)
     if facts.times is not None:
-        words.append(f"by time ({names['time']}): train until {moment_text(facts.times[splits.train].max())}")
+        until = f"train until {moment_text(facts.times[splits.train].max())}"
+        words.append(f"by time ({names['time']}): {until}" if drawn else f"{until} ({names['time']})")
     elif facts.groups is not None:
-        words.append(f"grouped by {names['group']}")
-    if settings.stratify and facts.strata is not None and facts.times is None:
+        counts = "/".join(f"{len(pd.unique(facts.groups[rows])):,}" for rows in splits.parts().values() if len(rows))
+        words.append(f"grouped by {names['group']} ({counts} groups)")
+        words += _missed(splits, drawn, sizes.get("train", len(facts.groups)))
+    if settings.stratify and facts.strata is not None and is_random:
         words.append("stratified")
     if settings.folds is not None:
         words.append(f"fold {settings.fold} of {settings.folds}")
     if settings.train_share < 1:
         words.append(f"{100 * settings.train_share:g} % of train")
-    if facts.times is None:
+    if is_random:
         words.append(f"split seed {settings.seed}")
     return ", ".join(words)
+
+
+def _missed(splits: Splits, drawn: Mapping[str, float], num_rows: int) -> list[str]:
+    """The shares that came out, where whole groups are far from those asked for."""
+    came = {part: len(splits.parts()[part]) / num_rows for part in drawn}
+    if all(abs(came[part] - share) <= FAR_FROM_SHARE for part, share in drawn.items()):
+        return []
+    return [f"{part} {100 * came[part]:.0f} % (asked {100 * share:.3g} %)" for part, share in drawn.items()]
 
 
 def moment_text(moment: np.datetime64 | float) -> str:

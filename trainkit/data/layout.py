@@ -23,6 +23,9 @@ KINDS: dict[int, InputKind] = {2: "vector", 3: "signal", 4: "image"}
 """Kind of input by the number of axes, once arranged."""
 
 _CHANNELS = (1, 3, 4)
+MOST_CHANNELS = 4
+"""Length of a last axis up to which it is likelier channels than positions, where the one before is longer."""
+
 _EXPECTED = "[N, D], [N, channels, length], [N, height, width] of uint8, or [N, channels, height, width]"
 
 
@@ -66,6 +69,20 @@ def find_layout(shape: Sequence[int], dtype: np.dtype, choice: LayoutChoice = "a
         return "one_channel" if is_image else "as_is"
     looks_last = shape[-1] in _CHANNELS and shape[1] not in _CHANNELS
     return "channels_last" if choice == "channels_last" or (choice == "auto" and looks_last) else "as_is"
+
+
+def doubt(shape: Sequence[int], kind: InputKind, choice: LayoutChoice) -> str | None:
+    """What to say of an array of signals whose last axis looks like its channels; None where all is clear.
+
+    Args:
+        shape: Of one row as in the file.
+        kind: What the array was taken for.
+        choice: As asked for.
+    """
+    if choice != "auto" or kind != "signal" or len(shape) != 2 or not shape[1] <= min(MOST_CHANNELS, shape[0] - 1):
+        return None
+    taken = f"inputs of {shape[0]}×{shape[1]} are taken as {shape[0]} channels of length {shape[1]}"
+    return f"{taken}; if {shape[1]} is the number of channels: x.transpose(0, 2, 1) (data.layout=signal if it is not)"
 
 
 def arrange(array: np.ndarray, layout: str) -> np.ndarray:

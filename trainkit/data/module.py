@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from trainkit.data.drawing import RowFacts, SplitSettings, describe, draw_splits
 from trainkit.data.evaluation_loader import EvaluationLoader
+from trainkit.data.further import further_notes
 from trainkit.data.loader import BatchLoader, FollowingLoader, steps_per_epoch
 from trainkit.data.order import Sampling, check_sampling
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.readers import Reader
-from trainkit.data.roles import Role, as_groups, as_times, weights_of
+from trainkit.data.roles import Role, as_groups, as_times, no_columns, weights_of
 from trainkit.data.sources import Source, TensorSource
 from trainkit.data.splits import EXTRA, Splits
 from trainkit.errors import DataError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = str
 """``train``, ``val``, ``test``, or ``val/<name>`` for a further validation set."""
-
 
 SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
 
@@ -141,7 +141,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         Raises:
             DataError: The data has no such column.
         """
-        raise DataError(f"{self.name} has no columns", where=f"data.{role}", expected="a table or a file of arrays")
+        raise no_columns(self.name, role, name)
 
     def _series(self, role: Role, name: str) -> Column:
         import pandas as pd
@@ -162,7 +162,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
 
     def describe_splits(self) -> str:
         """How the parts were drawn, for people."""
-        return describe(self.splits, self.split_settings, self.facts, self.roles)
+        return describe(self.splits, self.split_settings, self.facts, self.roles, self.sizes)
 
     def input_module(self, net: nn.Module) -> nn.Module | None:
         """Preprocessing for a net, with statistics of the training part in its buffers; None for none."""
@@ -175,6 +175,10 @@ class DataModule(L.LightningDataModule, abc.ABC):
     def describe(self) -> str:
         """One line on the data, for people."""
         return f"{self.name} {len(self.source):,} samples"
+
+    def notes(self) -> list[str]:
+        """What else is to be said of the data, a line each, for people."""
+        return further_notes(self.splits, self.facts, self.source)
 
     def row_numbers(self, rows: np.ndarray) -> np.ndarray:
         """Row numbers, from 0, in the user's own file or dataset of pool rows."""
@@ -216,6 +220,10 @@ class DataModule(L.LightningDataModule, abc.ABC):
         if not isinstance(self.source, TensorSource):
             raise TypeError(f"{type(self).__name__} must override targets()")
         return self.source.target[self.rows(part)].numpy()
+
+    def groups(self, part: Part) -> np.ndarray | None:
+        """Group of each row of a part as text, object [N]; None where rows have none."""
+        return None if self.facts.groups is None else self.facts.groups[self.splits.parts()[part]]
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps of one epoch."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from trainkit.data.values import MISSING_WORDS
-from trainkit.errors import DataError, did_you_mean, first_line
+from trainkit.errors import DataError, first_line, near_file
 
 SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 EXTENSIONS = (*SEPARATORS, ".parquet")
@@ -64,8 +64,7 @@ def _extension(path: Path) -> str:
         folder = path.parent
         if not folder.is_dir():
             raise DataError(f"there is no file {path}", where="data.path", hint=f"the folder {folder} does not exist")
-        files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-        raise DataError(f"there is no file {path}", where="data.path", hint=did_you_mean(path.name, files))
+        raise DataError(f"there is no file {path}", where="data.path", hint=near_file(path))
     name = path.name.lower()
     for extension in EXTENSIONS:
         if name.endswith(extension):

@@ -23,6 +23,13 @@ def role_words(roles: Mapping[Role, str | None]) -> list[str]:
     return [f"{words} {roles[role]}" for role, words in said.items() if roles[role] is not None]
 
 
+def no_columns(data: str, role: Role, name: str) -> DataError:
+    """The error of data that has no columns of which one could be asked for."""
+    what, expected = f"{data} has no columns", "a table, a file of arrays or a dict of them"
+    hint = f"tk.fit(train={{'x': x, 'y': y, '{name}': …}}), or data=arrays data.path=FILE.npz"
+    return DataError(what, where=f"data.{role}", expected=expected, hint=hint)
+
+
 def as_groups(column: Column) -> Values:
     """The group of each row as text, object [N].
 

@@ -178,6 +178,15 @@ def map_inputs(inputs: Inputs, function: Any) -> Inputs:
     return {name: function(tensor) for name, tensor in inputs.items()}
 
 
+def row_hashes(inputs: Inputs) -> np.ndarray:
+    """A hash of each row's bytes, int64 [N]; other processes give others."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    flat = [t.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8).numpy() for t in tensors if t.numel()]
+    joined = np.ascontiguousarray(np.concatenate(flat, axis=1))
+    rows = joined.view(f"V{joined.shape[1]}").reshape(-1).tolist()
+    return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
+
+
 def batch_of(inputs: Inputs, target: Tensor, weight: Tensor | None) -> Batch:
     """(inputs, target), or (inputs, target, weight) where the rows have weights."""
     return (inputs, target) if weight is None else cast("Batch", (inputs, target, weight))

@@ -175,10 +175,21 @@ def make_folds(
     for fold in range(num_folds):
         rest = np.flatnonzero(folds < fold if is_chain else folds != fold)
         parts = np.where(folds == fold, 2, 3)
+        _check_units(rest, rows, inner, f"fold {fold} of {num_folds}")
         parts[rest] = rows.assign(rest, inner, generator, first=True)
         _check_sizes(np.bincount(parts)[:3], shares, num_rows)
         splits.append(_splits_of(parts))
     return tuple(splits)
+
+
+def _check_units(rest: Ints, rows: _Rows, shares: Floats, fold: str) -> None:
+    """Raises where what a fold leaves has fewer groups or moments than parts to be made of it."""
+    values = rows.groups if rows.times is None else rows.times
+    count = len(rest) if values is None else len(pd.unique(values[rest]))
+    if values is not None and count < np.count_nonzero(shares):
+        kind = "group" if rows.times is None else "distinct moment"
+        what, expected = f"{fold} leaves {count} {kind} for train and val", "fewer folds, or data.val_share=0"
+        raise DataError(what, where="data.folds", expected=expected)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import nn
 
 from trainkit.data.encoding import TableEncoder
 from trainkit.data.fingerprint import fingerprint_arrays, fingerprint_file
+from trainkit.data.further import extra_parts
 from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import TableInputs, takes_columns
 from trainkit.data.readers import TableReader
@@ -68,11 +69,7 @@ class TableData(DataModule):
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
         self.path = Path(path)
-        given = {
-            "val": val_path,
-            "test": test_path,
-            **{f"{EXTRA}{name}": file for name, file in (extra_val or {}).items()},
-        }
+        given = {"val": val_path, "test": test_path, **extra_parts(extra_val)}
         self.other_paths = {part: Path(file) for part, file in given.items() if file}
         self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
@@ -100,7 +97,11 @@ class TableData(DataModule):
             sized = zip(paths, self.sizes.values(), strict=True)
             rows = [f"{row} of {path}" for path, size in sized for row in range(size)]
             self._frame = pd.concat(frames, ignore_index=True).set_axis(rows, axis=0)
-        self.duplicates = int(self._frame.duplicated().sum()) if len(self._frame) <= LARGEST_COMPARED else 0
+        own = self._frame.iloc[: sum(size for part, size in self.sizes.items() if not part.startswith(EXTRA))]
+        self.duplicates = int(own.duplicated().sum()) if len(own) <= LARGEST_COMPARED else 0
+        for role, name in self.roles.items():
+            if name is not None:
+                self.column(role, name)
         self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
         return len(self._frame)
 
@@ -186,7 +187,8 @@ class TableData(DataModule):
         """Rows, kinds of columns, missing cells, and what is ignored and why."""
         encoder = self.reader.encoder
         counts = f"{len(encoder.category_names)} categories, {len(encoder.number_names)} numbers"
-        parts = [f"{self.path.name} {len(self._frame):,} rows", counts]
+        sized = zip([self.path, *self.other_paths.values()], self.sizes.values(), strict=True)
+        parts = [" + ".join(f"{path.name} {size:,}" for path, size in sized) + " rows", counts]
         if self.missing:
             parts.append(f"{self.missing:,} missing")
         if self.duplicates:

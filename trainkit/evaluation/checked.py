@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from trainkit.errors import DataError
 from trainkit.types import Predictions
@@ -35,13 +36,18 @@ class Checked:
 
     Args:
         predictions: N ≥ 1 rows of class probabilities or of numbers.
+        groups: Group of each row, int or text [N]; those of the predictions by default.
+
+    Attributes:
+        group_ids: int64 [N], number of the row's group, from 0; None where rows are independent.
+        num_units: Groups, or rows where these are independent.
 
     Raises:
-        DataError: No rows, no target, shapes that differ, labels out of range, numbers that are not finite, or
-            probabilities outside [0, 1].
+        DataError: No rows, no target, shapes that differ, labels out of range, numbers that are not finite,
+            probabilities outside [0, 1], or a row without a group.
     """
 
-    def __init__(self, predictions: Predictions):
+    def __init__(self, predictions: Predictions, groups: npt.ArrayLike | None = None):
         target, num_rows = predictions.target, len(predictions)
         if num_rows == 0:
             raise DataError("there are no predictions to score", expected="at least one row")
@@ -56,6 +62,9 @@ class Checked:
         else:
             self._probabilities = _probabilities(predictions)
             self.target = _labels(target, self.num_classes)
+        groups = predictions.groups if groups is None else groups
+        self.group_ids = None if groups is None else _group_ids(np.asarray(groups), num_rows)
+        self.num_units = num_rows if self.group_ids is None else int(self.group_ids.max()) + 1
 
     def __len__(self) -> int:
         return len(self.target)
@@ -114,6 +123,17 @@ def _same_length(num_rows: int, **arrays: np.ndarray | None) -> None:
     for name, array in arrays.items():
         if array is not None and len(array) != num_rows:
             raise DataError(f"{name} has {len(array)} rows, but the predictions have {num_rows}")
+
+
+def _group_ids(groups: np.ndarray, num_rows: int) -> Ints:
+    _same_length(num_rows, groups=groups)
+    if groups.ndim != 1:
+        raise DataError(f"the groups have the shape {list(groups.shape)}", expected="[N], a group for each row")
+    ids = pd.factorize(groups)[0].astype(np.int64, copy=False)
+    if (ids < 0).any():
+        what = f"the group of row {int(np.argmax(ids < 0))} is missing"
+        raise DataError(what, expected="a group for each row", hint="rows are counted from 0")
+    return ids
 
 
 def _finite(name: str, array: np.ndarray | None) -> Floats:

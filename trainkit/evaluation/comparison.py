@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from trainkit.errors import ConfigError, DataError, did_you_mean, one_of
 from trainkit.evaluation.checked import Checked
@@ -38,17 +39,25 @@ class Comparison:
         numbers = (self.difference.value, self.difference.low, self.difference.high)
         decimals = decimals_for(*numbers)
         value, low, high = (f"{number:+,.{decimals}f}".replace("-", "−") for number in numbers)
-        return f"{verdict} ({value} [{low}, {high}])"
+        has_interval = np.isfinite(numbers[1:]).all() or not np.isfinite(numbers[0])
+        return f"{verdict} ({value} [{low}, {high}])" if has_interval else f"{verdict} ({value}, no interval)"
 
 
 def compare(
-    a: Predictions, b: Predictions, metric: str, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+    a: Predictions,
+    b: Predictions,
+    metric: str,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: npt.ArrayLike | None = None,
 ) -> Comparison:
     """Compare two models on the same rows.
 
     Both are scored on the same bootstrap resamples, so that what makes rows easy or hard for both cancels out. A
     difference of proportions has Bonett and Price's interval of paired shares (*Journal of Educational and Behavioral
-    Statistics* 37, 2012): a bootstrap is too narrow where few rows are told apart, and a point where none is.
+    Statistics* 37, 2012): a bootstrap is too narrow where few rows are told apart, and a point where none is. Rows in
+    groups are drawn by whole groups, shares too, as in ``score``.
 
     Args:
         a: Predictions of N rows with their target.
@@ -57,6 +66,7 @@ def compare(
         resamples: Number of bootstrap resamples, ≥ 1; reduced for many rows as in ``score``.
         confidence: Coverage, in (0, 1).
         seed: Seed of the resamples.
+        groups: Group of each row of a, int or text [N]; those of a by default.
 
     Returns:
         The comparison; ``difference`` is a minus b. Where the metric is undefined, it is nan and neither is better.
@@ -75,14 +85,15 @@ def compare(
             hint=did_you_mean(metric, metrics),
         )
     chosen = metrics[metric]
-    rows_a, rows_b = _paired(a, b)
-    if chosen.is_proportion:
-        difference = _paired_shares(rows_a.correct, rows_b.correct, confidence)
+    rows_a, rows_b = _paired(a if groups is None else replace(a, groups=np.asarray(groups)), b)
+    ids, num_groups = rows_a.group_ids, None if rows_a.group_ids is None else rows_a.num_units
+    if chosen.is_proportion and (num_groups is None or (num_groups > 1 and (rows_a.correct == rows_b.correct).all())):
+        difference = _paired_shares(rows_a, rows_b, confidence)
     else:
         functions = [partial(chosen.function, rows) for rows in (rows_a, rows_b)]
-        of_a, of_b = bootstrap(functions, len(rows_a), resamples, seed)
+        of_a, of_b = bootstrap(functions, len(rows_a), resamples, seed, ids)
         value = float(chosen(rows_a)[0] - chosen(rows_b)[0])
-        difference = percentile_estimate(value, of_a - of_b, len(rows_a), resamples, confidence)
+        difference = percentile_estimate(value, of_a - of_b, len(rows_a), resamples, confidence, num_groups)
     return Comparison(metric, difference, _better(difference, chosen.higher_is_better), chosen.higher_is_better)
 
 
@@ -128,14 +139,17 @@ def _by_row(predictions: Predictions) -> Predictions:
         probabilities=sort(predictions.probabilities),
         values=sort(predictions.values),
         class_names=predictions.class_names,
+        groups=sort(predictions.groups),
     )
 
 
-def _paired_shares(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float) -> Estimate:
-    """Bonett and Price's interval: Wald's, with one more row counted for either side."""
-    n, only_a, only_b = len(correct_a), int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+def _paired_shares(rows_a: Checked, rows_b: Checked, confidence: float) -> Estimate:
+    """Bonett and Price's interval: Wald's, with one more row (or group) counted for either side."""
+    correct_a, correct_b, n = rows_a.correct, rows_b.correct, rows_a.num_units
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     share_a, share_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = share_a - share_b
     half = z_value(confidence) * sqrt((share_a + share_b - centre**2) / (n + 2))
     value = (only_a - only_b) / n
-    return Estimate(value, max(-1.0, centre - half), min(1.0, centre + half), n=n, method="bonett-price")
+    method = "bonett-price" + ("" if rows_a.group_ids is None else f" of {n} groups")
+    return Estimate(value, max(-1.0, centre - half), min(1.0, centre + half), n=len(rows_a), method=method)

@@ -18,7 +18,7 @@ from trainkit.config.copying import copied
 from trainkit.config.earlier import earlier_overrides, remember_typed
 from trainkit.config.messages import from_omegaconf
 from trainkit.errors import ConfigError
-from trainkit.runs.live import check_lists, is_pair, put_objects
+from trainkit.runs.live import check_lists, is_arrays, put_objects
 from trainkit.runs.parts import LiveObjects
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
     module = arguments.get("module")
     if cfg is None:
-        of_data = [f"data={'arrays' if is_pair(parts['train']) else 'dataset'}"] if datasets else []
+        of_data = [f"data={'arrays' if is_arrays(parts['train']) else 'dataset'}"] if datasets else []
         choices += ["module=custom"] if module is not None else of_data
     given = [*choices, *arguments.get("overrides", ())]
     if cfg is not None and given:

@@ -26,8 +26,12 @@ from trainkit.models import Network
 from trainkit.models import auto as auto_model
 from trainkit.optim import OptimizerFactory, SchedulerFactory
 from trainkit.runs.parts import LiveObjects, Parts
-from trainkit.tasks import Task
+from trainkit.tasks import Classification, Regression, Task
 from trainkit.tasks import auto as auto_task
+from trainkit.types import TargetKind
+
+_TASKS: dict[Any, TargetKind] = {Classification: "class", Regression: "number"}
+"""Kind of target that a task learns."""
 
 
 def seed_everything(seed: int) -> None:
@@ -46,7 +50,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         splits: Parts drawn by an earlier process of the same run; drawn afresh by default.
 
     Raises:
-        ConfigError: A component cannot be built.
+        ConfigError: A component cannot be built, or the task is for another kind of target.
         DataError: The data cannot be used.
     """
     live = live or LiveObjects()
@@ -143,9 +147,17 @@ def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str,
         name, why = auto_model(data.spec)
         _replace(config, "model", name)
         notes["model"] = f"{name} (auto: {why})"
-    if "task" not in live.sections() and resolve_target(config.task._target_, "task._target_") is auto_task:
+    target = None if "task" in live.sections() else resolve_target(config.task._target_, "task._target_")
+    if target is auto_task:
         _replace(config, "task", auto_task(data.spec))
         notes["task"] = "auto"
+    elif target in _TASKS and _TASKS[target] != data.spec.target_kind:
+        kinds = {"class": "a class", "number": "a number"}
+        what = (
+            f"the task is for {kinds[_TASKS[target]]}, and the target of {data.name} is {kinds[data.spec.target_kind]}"
+        )
+        hint = f"data.target_kind={_TASKS[target]}, if it is to be read so" if hasattr(data, "target_kind") else None
+        raise ConfigError(what, where="task", expected=f"task={auto_task(data.spec)}, or task=auto", hint=hint)
     return notes
 
 

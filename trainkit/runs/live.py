@@ -193,7 +193,7 @@ def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule
     if "train" not in datasets:
         raise DataError("there is no training data", where="train", expected="a map-style Dataset")
     datasets = _separated(datasets)
-    if is_pair(datasets["train"]):
+    if is_arrays(datasets["train"]):
         return _put_arrays(config, datasets)
     for name, given in datasets.items():
         if isinstance(given, DataLoader):
@@ -219,20 +219,24 @@ def _put_datasets(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule
     return DatasetData(**_by_argument(made), **settings)
 
 
-def is_pair(given: Any) -> bool:
-    """Whether something is inputs and targets as two arrays or tensors."""
+def is_arrays(given: Any) -> bool:
+    """Whether something is inputs and targets as two arrays or tensors, or a dict that holds such."""
+    kinds = (np.ndarray, torch.Tensor)
+    if isinstance(given, Mapping):
+        return any(isinstance(values, kinds) for values in given.values())
     is_two = isinstance(given, (tuple, list)) and len(given) == 2
-    return is_two and all(isinstance(values, (np.ndarray, torch.Tensor)) for values in given)
+    return is_two and all(isinstance(values, kinds) for values in given)
 
 
 def _put_arrays(config: DictConfig, datasets: Mapping[str, Any]) -> DataModule:
     for name, given in datasets.items():
-        if not is_pair(given):
-            raise DataError(f"{name} is a {type(given).__name__}", where=name, expected="two arrays, as train is")
+        if not is_arrays(given):
+            expected = "two arrays, or a dict of them, as train is"
+            raise DataError(f"{name} is a {type(given).__name__}", where=name, expected=expected)
     if resolve_target(str(config.data.get("_target_")), "data._target_") is not ArrayFiles:
         what = f"train is given as arrays, but the config has data {config.data.get('_target_')}"
         raise ConfigError(what, where="data", hint="compose it with data=arrays")
-    settings = _settings(config, "path", "inputs", "target", "val_path", "test_path")
+    settings = _settings(config, "path", "val_path", "test_path")
     data = GivenArrays(**_by_argument(datasets), **settings)
     config.data = record(data) | settings
     return data
@@ -247,7 +251,7 @@ def _settings(config: DictConfig, *given: str) -> dict[str, Any]:
 def _separated(datasets: Mapping[str, Any]) -> dict[str, Any]:
     """Each part by its name; of several validation sets the first is ``val``, the others ``val/<name>``."""
     sets = datasets.get("val")
-    if not isinstance(sets, Mapping):
+    if not isinstance(sets, Mapping) or is_arrays(sets):
         return dict(datasets)
     if not sets:
         raise DataError("val names no validation set", where="val", expected="a name and a set at least")

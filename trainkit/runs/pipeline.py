@@ -161,9 +161,17 @@ def _inherit(parts: Parts | ModuleParts, job: Job) -> None:
         load_initial(job.begun, net)
 
 
-def _say_head(run: Run, parts: Parts) -> None:
+def _say_data(run: Run, parts: RunParts) -> None:
     run.narrator.say("data", parts.data.describe())
+    if isinstance(parts.data, LoaderData):
+        return
     run.narrator.say("split", narrate.split_line(parts))
+    for text in parts.data.notes():
+        run.narrator.say("note", text)
+
+
+def _say_head(run: Run, parts: Parts) -> None:
+    _say_data(run, parts)
     run.narrator.say("task", narrate.task_line(parts))
     run.narrator.say("model", narrate.model_line(parts))
     _say_lineage(run, parts)
@@ -176,9 +184,7 @@ def _say_lineage(run: Run, parts: RunParts) -> None:
 
 
 def _say_module(run: Run, parts: ModuleParts, seen: Look) -> None:
-    run.narrator.say("data", parts.data.describe())
-    if not isinstance(parts.data, LoaderData):
-        run.narrator.say("split", narrate.split_line(parts))
+    _say_data(run, parts)
     run.narrator.say("module", describe_module(parts, seen))
     _say_lineage(run, parts)
     run.narrator.say("plan", plan_of_module(parts, run.devices))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,16 @@ def scored_parts(data: DataModule) -> dict[str, Part]:
 
 
 def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
-    """Predictions of several parts as one table: row, split, target, prediction, and p_<class> for classes."""
+    """Predictions of several parts as one table: row, split, group, target, prediction, and p_<class> for classes.
+
+    ``group`` and ``target`` are there where they are known.
+    """
     frames = []
     for split, made in parts.items():
         columns: dict[str, Any] = {"row": made.rows, "split": split}
         names = np.array(made.class_names, dtype=object)
+        if made.groups is not None:
+            columns["group"] = made.groups
         if made.target is not None:
             columns["target"] = names[made.target] if made.probabilities is not None else made.target
         if made.probabilities is not None:
@@ -54,13 +60,14 @@ def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...
     """Predictions of one split as the run saved them; empty where it had none."""
     frame = pd.read_parquet(run.predictions)
     frame = frame[frame["split"] == split]
-    rows = frame["row"].to_numpy()
+    rows, groups = frame["row"].to_numpy(), frame["group"].to_numpy() if "group" in frame else None
     if not class_names:
-        return Predictions(rows, frame["target"].to_numpy(dtype=np.float64), values=frame["prediction"].to_numpy())
+        target = frame["target"].to_numpy(dtype=np.float64)
+        return Predictions(rows, target, values=frame["prediction"].to_numpy(), groups=groups)
     index = {name: idx for idx, name in enumerate(class_names)}
     target = np.array([index[name] for name in frame["target"]], dtype=np.int64)
     probabilities = frame[[f"p_{name}" for name in class_names]].to_numpy(dtype=np.float64)
-    return Predictions(rows, target, probabilities, class_names=class_names)
+    return Predictions(rows, target, probabilities, class_names=class_names, groups=groups)
 
 
 def score_parts(parts: dict[str, Predictions], settings: Any) -> dict[str, dict[str, Estimate]]:
@@ -98,7 +105,7 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
             seed=parts.config.seed,
             train_weight=None if weight is None else weight.numpy()[train],
         )
-    headline = next(iter(metrics_for(test)))
+    headline, bar = next(iter(metrics_for(test))), replace(bar, groups=test.groups)
     difference = compare(test, bar, headline, resamples=settings.resamples, confidence=settings.confidence)
     return name, bar, difference
 

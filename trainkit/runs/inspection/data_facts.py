@@ -15,10 +15,9 @@ from torch.utils.data import Dataset, Subset
 from trainkit.data import DataModule
 from trainkit.data.module import Part
 from trainkit.data.readers import TableReader
-from trainkit.data.sources import DatasetSource, TensorSource
+from trainkit.data.sources import DatasetSource, TensorSource, row_hashes
 from trainkit.runs.inspection.leakage import Column, Leak, find_leaks, identifiers
 from trainkit.runs.inspection.values import PartLook, Sentinel, find_sentinels, look_of, spread_rows
-from trainkit.types import Inputs
 
 PARTS: tuple[Part, ...] = ("test", "val", "train")
 """In the order in which they are read: a sample found in a small part is worth more than one of the training part."""
@@ -173,19 +172,10 @@ def _hashes_of_part(data: DataModule, part: Part, seconds: float) -> np.ndarray:
     size = ROWS_PER_READ if isinstance(data.source, TensorSource) else SAMPLES_PER_READ
     rows, found, deadline = data.rows(part), [], time.perf_counter() + seconds
     for start in range(0, len(rows), size):
-        found.append(_hashes(data.source.fetch(rows[start : start + size], 0)[0]))
+        found.append(row_hashes(data.source.fetch(rows[start : start + size], 0)[0]))
         if time.perf_counter() > deadline:
             break
     return np.concatenate(found)
-
-
-def _hashes(inputs: Inputs) -> np.ndarray:
-    """A hash of each row's bytes, int64 [N]."""
-    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-    flat = [t.detach().cpu().contiguous().reshape(len(t), -1).view(torch.uint8).numpy() for t in tensors if t.numel()]
-    joined = np.ascontiguousarray(np.concatenate(flat, axis=1))
-    rows = joined.view(f"V{joined.shape[1]}").reshape(-1).tolist()
-    return np.fromiter(map(hash, rows), dtype=np.int64, count=len(rows))
 
 
 def _columns(data: DataModule, rows: np.ndarray) -> list[Column]:
@@ -257,5 +247,5 @@ def _read_twice(data: DataModule) -> tuple[int, int]:
     if not isinstance(data.source, DatasetSource) or not len(data.splits.val):
         return 0, 0
     rows = data.rows("val")[:READ_TWICE]
-    first, second = (_hashes(data.source.fetch(rows, key)[0]) for key in (1, 2))
+    first, second = (row_hashes(data.source.fetch(rows, key)[0]) for key in (1, 2))
     return int((first != second).sum()), len(rows)
