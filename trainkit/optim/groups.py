@@ -33,6 +33,8 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """
     exempt: set[int] = set()
     for owner in module.modules():
+        if getattr(owner, "no_decay", False):
+            exempt |= {id(p) for p in owner.parameters()}
         whole = isinstance(owner, (*_NORMS, *_EMBEDDINGS))
         exempt |= {id(p) for p in owner.parameters(recurse=False) if whole or p.ndim < 2}
     trainable = [p for p in module.parameters() if p.requires_grad]
