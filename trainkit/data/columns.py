@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from trainkit.data.values import (
-    Column,
-    Distinct,
-    Floats,
-    distinct_texts,
-    holds_nested,
-    parse_dates,
-    parse_numbers,
-)
+from trainkit.data.dates import DateLayout, find_layout, parse_dates
+from trainkit.data.values import Column, Distinct, Floats, distinct_texts, holds_nested, parse_numbers
 from trainkit.errors import DataError, did_you_mean, one_of
 
 NEARLY_UNIQUE_SHARE = 0.95
@@ -33,10 +26,12 @@ class ColumnKind:
     Attributes:
         kind: ``number``, ``category``, ``date`` or ``ignored``.
         reason: Why it is ignored, in a few words; empty otherwise.
+        layout: How a date is written.
     """
 
     kind: Literal["number", "category", "date", "ignored"]
     reason: str = ""
+    layout: DateLayout = "iso"
 
 
 def select_columns(
@@ -80,8 +75,9 @@ def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> C
     """The kind of one column, judged from its training rows.
 
     In this order: a column without two different states (a missing value is a state) is ignored. Datetime dtypes and
-    ISO-like texts are dates. Booleans, categorical dtypes, and columns of one or two different whole numbers are
-    categories; all other columns whose present values all read as numbers are numbers, the rest are categories.
+    texts that are all dates in one layout are dates. Booleans, categorical dtypes, and columns of one or two different
+    whole numbers are categories; all other columns whose present values all read as numbers are numbers, the rest are
+    categories.
 
     Args:
         column: The column in the training rows.
@@ -96,15 +92,16 @@ def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> C
         numbers = parse_numbers(column)
         if not len(numbers.bad):
             return _number_kind(numbers.values, numbers.integer, named)
-        if not len(parse_dates(column).bad):
-            return _date_kind(column)
+        layout = find_layout(column)
+        if layout is not None:
+            return _date_kind(column, layout)
     return _category_kind(distinct_texts(column), named, min_count)
 
 
-def _date_kind(column: Column) -> ColumnKind:
-    stamps = parse_dates(column).values
+def _date_kind(column: Column, layout: DateLayout = "iso") -> ColumnKind:
+    stamps = parse_dates(column, layout).values
     present = stamps[~np.isnat(stamps)]
-    return _few_states(len(np.unique(present)), len(present), len(stamps)) or ColumnKind("date")
+    return _few_states(len(np.unique(present)), len(present), len(stamps)) or ColumnKind("date", layout=layout)
 
 
 def _number_kind(values: Floats, integer: bool, named: bool) -> ColumnKind:

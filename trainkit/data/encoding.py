@@ -113,7 +113,7 @@ class TableEncoder:
             elif kind.kind == "category":
                 categories.append(fit_category(frame[name], min_count))
             else:
-                found, constant = fit_numbers(frame[name], is_date=kind.kind == "date")
+                found, constant = fit_numbers(frame[name], is_date=kind.kind == "date", layout=kind.layout)
                 numbers += found
                 ignored |= constant
         if not numbers and not categories:
@@ -197,7 +197,7 @@ class TableEncoder:
         for place, number in enumerate(self.numbers):
             name = number.column
             if name not in parts:
-                parts[name] = read_numbers(frame[name], is_date=number.part != VALUE)
+                parts[name] = read_numbers(frame[name], is_date=number.part != VALUE, layout=number.layout)
                 missing += int(np.isnan(parts[name][number.part]).sum())
             numbers[:, place] = parts[name][number.part]
         for place, category in enumerate(self.categories):

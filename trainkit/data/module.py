@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import lightning as L
 import numpy as np
@@ -30,7 +30,7 @@ Part: TypeAlias = str
 """``train``, ``val``, ``test``, or ``val/<name>`` for a further validation set."""
 
 
-SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
+LARGEST_BATCH = 256
 
 
 class DataModule(L.LightningDataModule, abc.ABC):
@@ -65,6 +65,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
         splits: Row numbers of the parts; there after ``setup``.
         source: The encoded samples; there after ``setup``.
         reader: Turns new files into samples; there after ``setup``.
+        batch_sizes: Samples of a step where ``batch_size`` is None, by the number of training samples below which they
+            are taken.
 
     Raises:
         DataError: A size or a share is out of range.
@@ -74,6 +76,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
     splits: Splits
     source: Source
     reader: Reader
+    batch_sizes: ClassVar[dict[int, int]] = {2_000: 32}
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """Samples of one optimizer step; needs ``setup`` where it is chosen by the size of the training part."""
         if self.given_batch_size is not None:
             return self.given_batch_size
-        return SMALL_BATCH if len(self.splits.train) < SMALL_DATA else LARGE_BATCH
+        return next((size for most, size in self.batch_sizes.items() if len(self.splits.train) < most), LARGEST_BATCH)
 
     @abc.abstractmethod
     def load(self) -> int:

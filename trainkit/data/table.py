@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from trainkit.data.encoding import TableEncoder
 from trainkit.data.fingerprint import fingerprint_arrays, fingerprint_file
 from trainkit.data.module import DataModule
-from trainkit.data.preprocessing import TableInputs, takes_columns
+from trainkit.data.preprocessing import TableInputs, column_quantiles, takes_columns
 from trainkit.data.readers import TableReader
 from trainkit.data.reading import read_table
 from trainkit.data.roles import Role, role_words
@@ -26,6 +26,11 @@ from trainkit.types import DataSpec, Inputs, TargetKind
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Numbers: TypeAlias = Literal["standard", "quantile"]
+
+MOST_QUANTILES = 1_000
+"""Quantiles of the training part that a number's rank is told by, as in scikit-learn's ``QuantileTransformer``."""
 
 LARGEST_COMPARED = 200_000
 """Rows up to which a table is searched for rows that stand in it twice; a second's work."""
@@ -46,6 +51,8 @@ class TableData(DataModule):
         test_path: A file whose rows are the test part.
         target_kind: ``class`` or ``number``; told from the values by default.
         extra_val: Files of further validation sets by name; they are scored and choose nothing.
+        numbers: How numbers are scaled: ``standard`` by mean and standard deviation, ``quantile`` by their rank in the
+            training part, made normally distributed.
         common: Arguments of ``DataModule``; ``name`` is the file's stem by default.
 
     Raises:
@@ -53,6 +60,7 @@ class TableData(DataModule):
     """
 
     reader: TableReader
+    batch_sizes: ClassVar[dict[int, int]] = {2_000: 32, 10_000: 64}  # benchmarks/README.md: 256 are too few steps
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class TableData(DataModule):
         test_path: str | Path | None = None,
         target_kind: TargetKind | None = None,
         extra_val: Mapping[str, str | Path] | None = None,
+        numbers: Numbers = "standard",
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
@@ -77,6 +86,10 @@ class TableData(DataModule):
         self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         self.target_kind = target_kind
+        if numbers not in get_args(Numbers):
+            what, names = f"there is no scaling '{numbers}'", get_args(Numbers)
+            raise DataError(what, where="data.numbers", expected=one_of(names), hint=did_you_mean(str(numbers), names))
+        self.numbers: Numbers = numbers
 
     def read_frames(self) -> list[pd.DataFrame]:
         """The main table, then those of other parts; also sets the fingerprint."""
@@ -145,6 +158,9 @@ class TableData(DataModule):
         self.reader = TableReader(encoder)
         encoded = encoder.transform(self._frame)
         self.missing, self.unseen = encoded.missing, encoded.unseen
+        self._quantiles = None
+        if self.numbers == "quantile":
+            self._quantiles = column_quantiles(encoded.numbers[train_rows], MOST_QUANTILES)
         inputs: Inputs = {"numbers": torch.from_numpy(encoded.numbers), "codes": torch.from_numpy(encoded.codes)}
         target = np.array(encoder.encode_target(self._frame))  # a copy: pandas may hand out a view that is read only
         self.source = TensorSource(inputs, torch.from_numpy(target))
@@ -168,6 +184,7 @@ class TableData(DataModule):
             encoder.cardinalities,
             torch.tensor(encoder.has_rare, dtype=torch.bool),
             as_matrix,
+            self._quantiles,
         )
 
     def input_module(self, net: nn.Module) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import rtdl_num_embeddings as rtdl
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 NumberEmbedding = Literal["piecewise", "periodic", "none"]
 
 
-class PiecewiseNumbers(rtdl.PiecewiseLinearEmbeddings):
+class PiecewiseNumbers(nn.Module):
     """Piecewise-linear embeddings of numbers, each a linear function that bends at quantiles of the training part.
 
     From *On Embeddings for Numerical Features in Tabular Deep Learning* (Gorishniy et al., 2022,
@@ -34,10 +34,20 @@ class PiecewiseNumbers(rtdl.PiecewiseLinearEmbeddings):
     no_decay = True
 
     def __init__(self, num_numbers: int, width: int, num_bins: int) -> None:
-        super().__init__(
-            [torch.linspace(-1, 1, num_bins + 1)] * num_numbers, width, activation=False, version="B"
-        )
-        self.impl.single_bin_mask = torch.zeros(num_numbers, dtype=torch.bool)
+        super().__init__()
+        start = [torch.linspace(-1, 1, num_bins + 1)] * num_numbers
+        self.embedding = rtdl.PiecewiseLinearEmbeddings(start, width, activation=False, version="B")
+        self.encoding.single_bin_mask = torch.zeros(num_numbers, dtype=torch.bool)
+
+    @property
+    def encoding(self) -> Any:
+        """What holds the bins, as slopes and offsets in buffers."""
+        return self.embedding.impl
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Embeds numbers [B, F] as [B, F, W]."""
+        embedded: Tensor = self.embedding(numbers)
+        return embedded
 
     def fit(self, numbers: Tensor) -> None:
         """Takes the bins from the training part.
@@ -45,14 +55,45 @@ class PiecewiseNumbers(rtdl.PiecewiseLinearEmbeddings):
         Args:
             numbers: float [N, F] without missing values.
         """
-        most = self.impl.get_max_n_bins()
-        bins = rtdl.PiecewiseLinearEncoding([bin_edges(column, most) for column in numbers.T.double().numpy()]).impl
-        for own, fitted in ((self.impl.weight, bins.weight), (self.impl.bias, bins.bias)):
-            own.zero_()  # the last bin stands last, whatever the number of those before it
-            own[:, : fitted.shape[1] - 1] = fitted[:, :-1]
-            own[:, -1] = fitted[:, -1]
-        if bins.single_bin_mask is not None:
-            self.impl.single_bin_mask.copy_(bins.single_bin_mask)
+        own = self.encoding
+        edges = [bin_edges(column, own.get_max_n_bins()) for column in numbers.T.double().numpy()]
+        fitted = rtdl.PiecewiseLinearEncoding(edges).impl
+        for buffer, values in ((own.weight, fitted.weight), (own.bias, fitted.bias)):
+            buffer.zero_()
+            buffer[:, : values.shape[1] - 1] = values[:, :-1]
+            buffer[:, -1] = values[:, -1]  # the last bin stands last, whatever the number of those before it
+        own.single_bin_mask.copy_(torch.tensor([len(column) == 2 for column in edges]))
+
+
+class PeriodicNumbers(nn.Module):
+    """Embeddings of numbers by sines and cosines of learned frequencies, a linear layer and a ReLU (PLR).
+
+    From *On Embeddings for Numerical Features in Tabular Deep Learning* (Gorishniy et al., 2022,
+    https://arxiv.org/abs/2203.05556).
+
+    Args:
+        num_numbers: Columns F.
+        width: Values W that a number becomes.
+        num_frequencies: Frequencies of each number.
+        scale: Standard deviation of the frequencies at the start, per unit of the scaled number.
+
+    Shape:
+        - Input: float [B, F].
+        - Output: float [B, F, W].
+    """
+
+    no_decay = True
+
+    def __init__(self, num_numbers: int, width: int, num_frequencies: int, scale: float) -> None:
+        super().__init__()
+        self.embedding = rtdl.PeriodicEmbeddings(
+            num_numbers, width, n_frequencies=num_frequencies, frequency_init_scale=scale, lite=False
+        )
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Embeds numbers [B, F] as [B, F, W]."""
+        embedded: Tensor = self.embedding(numbers)
+        return embedded
 
 
 def bin_edges(values: np.ndarray, num_bins: int) -> Tensor:
@@ -122,4 +163,5 @@ class Categories(nn.Module):
 
 def embedding_width(cardinality: int, max_width: int) -> int:
     """Values that a category of so many codes becomes: 1.6 · codes^0.56, as fastai does, and no more than there are."""
-    return max(1, min(max_width, cardinality, round(1.6 * cardinality**0.56)))
+    width: int = round(1.6 * cardinality**0.56)
+    return max(1, min(max_width, cardinality, width))

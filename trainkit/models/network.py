@@ -18,7 +18,8 @@ class Network(nn.Module):
     Args:
         net: The model; gets a tensor, or the entries of a dict as keyword arguments.
         inputs: Preprocessing with its statistics in buffers; passes everything through by default.
-        merge: Makes outputs [B, ...] of those of all members [B, M, ...], as ``Task.merge`` does; their mean by default.
+        merge: Makes outputs [B, ...] of those of all members [B, M, ...], as ``Task.merge`` does; the mean by
+            default.
     """
 
     def __init__(
