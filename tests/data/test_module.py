@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainkit.data.loader import BatchLoader
-from trainkit.data.module import LARGE_BATCH, SMALL_BATCH, DataModule
+from trainkit.data.module import LARGEST_BATCH, DataModule
 from trainkit.data.plan import ExecutionPlan
 from trainkit.data.readers import ArrayReader, reader_from_json
 from trainkit.data.sources import DatasetSource, TensorSource
@@ -123,9 +123,9 @@ def test_shares_out_of_range_are_refused(shares: tuple[float, float]) -> None:
 
 
 def test_a_batch_size_of_none_goes_by_the_size_of_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set_up(batch_size=None).batch_size == SMALL_BATCH == 32
-    monkeypatch.setattr("trainkit.data.module.SMALL_DATA", 70)
-    assert set_up(batch_size=None).batch_size == LARGE_BATCH == 256
+    assert set_up(batch_size=None).batch_size == 32
+    monkeypatch.setattr(DataModule, "batch_sizes", {70: 32})
+    assert set_up(batch_size=None).batch_size == LARGEST_BATCH == 256
 
 
 def test_the_loaders_hand_on_what_was_asked_for() -> None:

@@ -75,7 +75,7 @@ def find_layout(column: Column) -> DateLayout | None:
     slashed = any("/" in text for text in texts[:1])
     order: Sequence[DateLayout] = ("month_first", "day_first") if slashed else ("day_first", "month_first")
     for layout in (*order, "named"):
-        looks_so = texts and all(_SHAPES[layout].fullmatch(text) for text in texts[:GLANCE])
+        looks_so = texts and all(_ISO.fullmatch(text) or _SHAPES[layout].fullmatch(text) for text in texts[:GLANCE])
         if looks_so and not len(parse_dates(column, layout).bad):
             return layout
     return None
