@@ -52,7 +52,8 @@ def test_kinds_names_and_shapes() -> None:
     encoder = TableEncoder.fit(frame, "label", ignore=["visits"])
     assert encoder.number_names[:2] == ("amount", "price")
     assert encoder.number_names[2:7] == ("since.days", "since.year", "since.month", "since.weekday", "since.hour")
-    assert encoder.number_names[7:] == ("day.days", "day.month", "day.weekday")
+    assert encoder.number_names[7:9] == ("since.year_sin", "since.year_cos")
+    assert encoder.number_names[9:] == ("day.days", "day.month", "day.weekday", "day.year_sin", "day.year_cos")
     assert encoder.category_names == ("level", "member")
     assert encoder.feature_names == encoder.number_names + encoder.category_names
     assert encoder.columns == ("amount", "price", "since", "day", "level", "member")
@@ -69,7 +70,7 @@ def test_kinds_names_and_shapes() -> None:
         "day.year": "constant",
     }
     encoded = encoder.transform(frame)
-    assert encoded.numbers.shape == (400, 10)
+    assert encoded.numbers.shape == (400, 14)
     assert encoded.codes.shape == (400, 2)
     assert len(encoded) == 400
     assert encoded.unseen == {}

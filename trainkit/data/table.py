@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainkit.data.dates import DateLayout
 from trainkit.data.encoding import TableEncoder
+from trainkit.data.features import VALUE
 from trainkit.data.fingerprint import fingerprint_arrays, fingerprint_file
 from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import TableInputs, column_quantiles, takes_columns
@@ -202,8 +204,12 @@ class TableData(DataModule):
     def describe(self) -> str:
         """Rows, kinds of columns, missing cells, and what is ignored and why."""
         encoder = self.reader.encoder
-        counts = f"{len(encoder.category_names)} categories, {len(encoder.number_names)} numbers"
+        dates = {feature.column: feature.layout for feature in encoder.numbers if feature.part != VALUE}
+        plain = sum(feature.part == VALUE for feature in encoder.numbers)
+        counts = f"{len(encoder.category_names)} categories, {plain} numbers"
         parts = [f"{self.path.name} {len(self._frame):,} rows", counts]
+        if dates:
+            parts.append(f"dates {', '.join(map(_date_words, dates, dates.values()))}")
         if self.missing:
             parts.append(f"{self.missing:,} missing")
         if self.duplicates:
@@ -217,3 +223,7 @@ class TableData(DataModule):
         if self.unseen:
             parts.append(f"{sum(self.unseen.values()):,} cells of unseen categories")
         return " · ".join(parts)
+
+
+def _date_words(name: str, layout: DateLayout) -> str:
+    return f"{name} ({layout.replace('_', ' ')})" if layout in ("day_first", "month_first") else name
