@@ -146,7 +146,7 @@ def test_a_group_is_no_feature_and_in_one_part(cli: Cli, tmp_path: Path) -> None
     code, out, err = cli(*common, "data.group=patient", "data.weight=w", "run.dir=run")
     assert (code, err) == (0, "")
     assert (
-        told(out, "data") == "t.csv 300 rows · 0 categories, 4 numbers · weighted by w · ignored when.year (constant)"
+        told(out, "data") == "t.csv 300 rows · 0 categories, 1 numbers · dates when · weighted by w · ignored when.year (constant)"
     )
     assert told(out, "split").endswith(" · grouped by patient, stratified, split seed 0")
     splits = Splits.load(tmp_path / "run" / "splits.npz")
