@@ -56,7 +56,7 @@ class PiecewiseNumbers(nn.Module):
             numbers: float [N, F] without missing values.
         """
         own = self.encoding
-        edges = [bin_edges(column, own.get_max_n_bins()) for column in numbers.T.double().numpy()]
+        edges = [bin_edges(column, own.get_max_n_bins()) for column in numbers.T.double().cpu().numpy()]
         fitted = rtdl.PiecewiseLinearEncoding(edges).impl
         for buffer, values in ((own.weight, fitted.weight), (own.bias, fitted.bias)):
             buffer.zero_()

@@ -77,7 +77,7 @@ class Task(nn.Module, abc.ABC):
 
     def merge(self, outputs: Tensor) -> Tensor:
         """Outputs [B, ...] that stand for those of all members of a net, [B, M, ...]: their mean, unless overridden."""
-        return outputs.mean(dim=1)
+        return outputs.to(torch.promote_types(outputs.dtype, torch.float32)).mean(dim=1)  # a mean in bf16 is noise
 
     @abc.abstractmethod
     def metrics(self) -> MetricCollection:
