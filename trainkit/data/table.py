@@ -62,7 +62,7 @@ class TableData(DataModule):
     """
 
     reader: TableReader
-    batch_sizes: ClassVar[dict[int, int]] = {2_000: 32, 10_000: 64}  # benchmarks/README.md: 256 are too few steps
+    batch_sizes: ClassVar[dict[int, int]] = {2_000: 32, 10_000: 64}  # of 256, too few steps a run
 
     def __init__(
         self,
