@@ -239,11 +239,11 @@ def test_missing_numbers_are_the_median_by_rank_and_rows_do_not_depend_on_each_o
     quantiles = column_quantiles(raw["numbers"].numpy(), 1000)
     assert quantiles.tolist() == [[1.0, 2.0, 3.0], [0.0, 5.0, 10.0], [-2.0, -1.5, -1.0]]
     module = table_inputs(as_matrix=False, quantiles=quantiles)
-    numbers = module(raw)["numbers"]  # type: ignore[call-overload]
+    numbers = module(raw)["numbers"]
     assert numbers[:, 3:].tolist() == [row[3:] for row in NUMBERS]
     assert (numbers[1, 0], numbers[1, 1], numbers[0, 2]) == (0, 0, 0)
     assert numbers[0, 0] == -numbers[2, 0] > 0.9
-    alone = module({name: tensor[2:] for name, tensor in raw.items()})["numbers"]  # type: ignore[call-overload]
+    alone = module({name: tensor[2:] for name, tensor in raw.items()})["numbers"]
     assert torch.equal(alone[0], numbers[2])
 
 
