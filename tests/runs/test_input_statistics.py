@@ -58,6 +58,7 @@ def test_what_it_learned_is_saved_and_loaded_with_the_weights(tmp_path: Path) ->
     quick = ["trainer.max_epochs=2", "evaluation.resamples=20", "evaluation.baseline=false", "logger=none"]
     result = tk.fit(data="wine", model=net, overrides=[f"run.dir={tmp_path / 'run'}", *quick])
     fresh = Centred()
+    assert result.run_dir is not None
     loaded = tk.load_run(result.run_dir, model=fresh)
     assert fresh.calls == []
     assert torch.equal(fresh.middle, net.middle)

@@ -71,7 +71,7 @@ def select_columns(
     return [name for name in candidates if name not in ignored and (features is None or name in features)]
 
 
-def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> ColumnKind:
+def column_kind(column: Column, *, named: bool = False, min_count: int = 1, all_dates: bool = False) -> ColumnKind:
     """The kind of one column, judged from its training rows.
 
     In this order: a column without two different states (a missing value is a state) is ignored. Datetime dtypes and
@@ -83,6 +83,7 @@ def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> C
         column: The column in the training rows.
         named: Whether the user asked for it by name; it is then not ignored for looking like an identifier.
         min_count: Rows a category needs for a code of its own.
+        all_dates: Whether dates may be written otherwise than in ISO 8601.
     """
     if holds_nested(column):
         return ColumnKind("ignored", "holds lists")
@@ -93,7 +94,7 @@ def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> C
         if not len(numbers.bad):
             return _number_kind(numbers.values, numbers.integer, named)
         layout = find_layout(column)
-        if layout is not None:
+        if layout == "iso" or (layout is not None and all_dates):
             return _date_kind(column, layout)
     return _category_kind(distinct_texts(column), named, min_count)
 

@@ -16,6 +16,9 @@ from trainkit.data.values import Column, Dates, Floats, Ints, factorize, text_or
 DateLayout = Literal["iso", "day_first", "month_first", "named"]
 """How texts write a date: 2024-01-31, 31.1.2024 (or / or -), 1/31/2024, or with the month's name, 31 Jan 2024."""
 
+CYCLIC = ("year_sin", "year_cos")
+"""Parts of a date that tell its place in the year."""
+
 GLANCE = 20
 """Texts that are looked at before all are read."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import lightning as L
 import numpy as np
@@ -31,6 +31,7 @@ Part: TypeAlias = str
 
 
 LARGEST_BATCH = 256
+_BY_SIZE: dict[str | None, dict[int, int]] = {None: {2_000: 32}, "auto": {2_000: 32, 10_000: 64}}
 
 
 class DataModule(L.LightningDataModule, abc.ABC):
@@ -41,8 +42,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
 
     Args:
         name: Name of the data in run directories and printed lines.
-        batch_size: Samples of one optimizer step, over all processes and micro-batches; None takes 32 below 2,000
-            training samples and 256 from there on.
+        batch_size: Samples of one optimizer step, over all processes and micro-batches; ``auto`` takes 32 below
+            2,000 training samples, 64 below 10,000, and 256 from there on; None 32 below 2,000, and 256.
         eval_batch_size: Rows of an evaluation batch; results do not depend on the part a row is scored with (to the
             last bit for a multiple of 32).
         val_share: Share of the samples used for validation.
@@ -65,8 +66,6 @@ class DataModule(L.LightningDataModule, abc.ABC):
         splits: Row numbers of the parts; there after ``setup``.
         source: The encoded samples; there after ``setup``.
         reader: Turns new files into samples; there after ``setup``.
-        batch_sizes: Samples of a step where ``batch_size`` is None, by the number of training samples below which they
-            are taken.
 
     Raises:
         DataError: A size or a share is out of range.
@@ -76,13 +75,12 @@ class DataModule(L.LightningDataModule, abc.ABC):
     splits: Splits
     source: Source
     reader: Reader
-    batch_sizes: ClassVar[dict[int, int]] = {2_000: 32}
 
     def __init__(
         self,
         *,
         name: str | None = None,
-        batch_size: int | None = 64,
+        batch_size: int | Literal["auto"] | None = 64,
         eval_batch_size: int = 256,
         val_share: float = 0.15,
         test_share: float = 0.15,
@@ -100,7 +98,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
     ) -> None:
         super().__init__()
         for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size is not None and size < 1:
+            chosen = (None, "auto") if key == "batch_size" else (None,)
+            if size not in chosen and not (isinstance(size, int) and size >= 1):
                 raise DataError(f"{key} is {size}", where=f"data.{key}", expected="an integer ≥ 1")
         self.name: str = name or type(self).__name__.lower()
         self.given_batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -118,9 +117,10 @@ class DataModule(L.LightningDataModule, abc.ABC):
     @property
     def batch_size(self) -> int:
         """Samples of one optimizer step; needs ``setup`` where it is chosen by the size of the training part."""
-        if self.given_batch_size is not None:
+        if isinstance(self.given_batch_size, int):
             return self.given_batch_size
-        return next((size for most, size in self.batch_sizes.items() if len(self.splits.train) < most), LARGEST_BATCH)
+        sizes = _BY_SIZE[self.given_batch_size]
+        return next((size for most, size in sizes.items() if len(self.splits.train) < most), LARGEST_BATCH)
 
     @abc.abstractmethod
     def load(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from trainkit.types import DataSpec, Inputs, TargetKind
 if TYPE_CHECKING:
     import pandas as pd
 
+Dates: TypeAlias = Literal["iso", "all"]
 Numbers: TypeAlias = Literal["standard", "quantile"]
 
 MOST_QUANTILES = 1_000
@@ -55,6 +56,8 @@ class TableData(DataModule):
         extra_val: Files of further validation sets by name; they are scored and choose nothing.
         numbers: How numbers are scaled: ``standard`` by mean and standard deviation, ``quantile`` by their rank in the
             training part, made normally distributed.
+        dates: Which texts are dates, and what becomes of them: ``iso``, those as in ISO 8601, as numbers of the
+            calendar; ``all``, those of every usual spelling, with their place in the year as sine and cosine too.
         common: Arguments of ``DataModule``; ``name`` is the file's stem by default.
 
     Raises:
@@ -62,7 +65,6 @@ class TableData(DataModule):
     """
 
     reader: TableReader
-    batch_sizes: ClassVar[dict[int, int]] = {2_000: 32, 10_000: 64}  # of 256, too few steps a run
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class TableData(DataModule):
         target_kind: TargetKind | None = None,
         extra_val: Mapping[str, str | Path] | None = None,
         numbers: Numbers = "standard",
+        dates: Dates = "iso",
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
@@ -88,10 +91,11 @@ class TableData(DataModule):
         self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         self.target_kind = target_kind
-        if numbers not in get_args(Numbers):
-            what, names = f"there is no scaling '{numbers}'", get_args(Numbers)
-            raise DataError(what, where="data.numbers", expected=one_of(names), hint=did_you_mean(str(numbers), names))
-        self.numbers: Numbers = numbers
+        for key, value, known in (("numbers", numbers, Numbers), ("dates", dates, Dates)):
+            if value not in (names := get_args(known)):
+                what, hint = f"there is no data.{key} '{value}'", did_you_mean(str(value), names)
+                raise DataError(what, where=f"data.{key}", expected=one_of(names), hint=hint)
+        self.numbers, self.dates = numbers, dates
 
     def read_frames(self) -> list[pd.DataFrame]:
         """The main table, then those of other parts; also sets the fingerprint."""
@@ -155,7 +159,12 @@ class TableData(DataModule):
         """Fits the encoder on the training rows and encodes all."""
         kind = self._strata.kind
         encoder = TableEncoder.fit(
-            self._frame.iloc[train_rows], self.target, self.features, self._ignored(), target_kind=kind
+            self._frame.iloc[train_rows],
+            self.target,
+            self.features,
+            self._ignored(),
+            target_kind=kind,
+            all_dates=self.dates == "all",
         )
         self.reader = TableReader(encoder)
         encoded = encoder.transform(self._frame)
