@@ -32,6 +32,7 @@ class Members(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(2, 3, 3)), nn.Parameter(torch.ones(2, 3))
         self.inner = nn.Sequential(nn.Linear(3, 3))
         self.inner.no_decay = True  # type: ignore[assignment]
+        self.no_decay = ("bias",)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ class Tabular(nn.Module):
         )
         self.trunk.affine.no_decay = True
         self.head = tabm.LinearEnsemble(width, num_outputs, k=num_members)
+        self.head.no_decay = ("bias",)
 
     def fit_inputs(self, numbers: Tensor, codes: Tensor) -> None:
         """Takes bins from the training part; called once, before the training.
