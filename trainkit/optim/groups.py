@@ -23,7 +23,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
 
     Biases, vectors and scalars, and everything in normalisation and embedding layers are left out of weight decay, as
     is usual (He et al., 2019, https://arxiv.org/abs/1812.01187). A module leaves out all that is in it with
-    ``no_decay = True``, and some of its own parameters with their names, ``no_decay = ("bias",)``. A shared parameter is
+    ``no_decay = True``, and some of its own parameters by their names, ``no_decay = ("bias",)``. A shared parameter is
     listed once; it does not decay if any of its owners exempts it.
 
     Args:
