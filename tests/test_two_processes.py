@@ -27,10 +27,12 @@ from trainkit.runs.train import train
 from trainkit.training import read_metrics
 
 PLAIN = (
-    *("data=breast_cancer", "data.batch_size=32", "data.eval_batch_size=32", "model=mlp", "model.hidden=[16]"),
-    *("model.dropout=0", "model.input_dropout=0", "trainer.max_steps=20", "trainer.log_every_n_steps=10"),
-    *("checkpoint.every_n_steps=5", "logger=none", "evaluation.resamples=50", "trainer.threads=1"),
+    *("data=breast_cancer", "data.batch_size=32", "data.eval_batch_size=32", "trainer.max_steps=20"),
+    *("trainer.log_every_n_steps=10", "checkpoint.every_n_steps=5", "logger=none", "evaluation.resamples=50"),
+    "trainer.threads=1",
 )
+MLP = ("model=mlp", "model.hidden=[16]", "model.dropout=0", "model.input_dropout=0")
+MEMBERS = ("model=tabular", "model.width=16", "model.num_members=4", "model.dropout=0")
 JOBS: dict[str, tuple[str, ...]] = {
     "K16": (),
     "K1": ("trainer.steps_per_execution=1",),
@@ -38,6 +40,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "accumulated": ("trainer.accumulate=3",),
     "row weights": ("data.weight='worst smoothness'", "trainer.accumulate=2"),
     "one batch": ("data.eval_batch_size=96",),
+    "members": (*MEMBERS, "data.weight='worst smoothness'", "trainer.accumulate=2"),
     "random": ("model.dropout=0.3", "model.norm=batch"),
     "stopped": ("model.dropout=0.3", "model.norm=batch"),
     "pictures": ("callbacks=[confusion,samples]", "logger=tensorboard"),
@@ -79,8 +82,12 @@ def trained(run: RunDirectory) -> Trained:
     return Trained(load_file(run.weights), logged)
 
 
+def whole(overrides: tuple[str, ...]) -> list[str]:
+    return [*PLAIN, *(() if overrides[:1] == MEMBERS[:1] else MLP), *overrides]
+
+
 def begun(directory: Path, devices: int, *overrides: str) -> RunDirectory:
-    config = tk.compose([*PLAIN, f"trainer.devices={devices}", f"run.dir={directory}", *overrides])
+    config = tk.compose([*whole(overrides), f"trainer.devices={devices}", f"run.dir={directory}"])
     return begin(build_parts(config), Devices("cpu", devices, 1), [])
 
 
@@ -108,7 +115,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(folder: Path, *overrides: str) -> Trained:
     """The same job in this process, on the joined batch."""
     run = begun(folder / "alone", 1, *overrides)
-    parts = build_parts(tk.compose([*PLAIN, *overrides]))
+    parts = build_parts(tk.compose(whole(overrides)))
     assert train(parts, run, Devices("cpu", 1, 1)).steps == 20
     return trained(run)
 
@@ -118,7 +125,7 @@ def assert_close(one: Trained, other: Trained) -> None:
     assert one.logged == pytest.approx(other.logged, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("job", ["K16", "weighted", "accumulated", "row weights", "one batch"])
+@pytest.mark.parametrize("job", ["K16", "weighted", "accumulated", "row weights", "one batch", "members"])
 def test_two_processes_learn_what_one_does_on_the_joined_batch(job: str, group: Path, tmp_path: Path) -> None:
     one = alone(tmp_path, *JOBS[job])
     assert {name for _, name in one.logged} >= {"train/loss", "train/accuracy", "train/grad_norm", "val/auroc"}
@@ -159,11 +166,11 @@ def test_pictures_show_the_validation_of_all_processes(group: Path, tmp_path: Pa
 
 
 def test_the_command_line_trains_with_two_processes(cli: Callable[..., Any], tmp_path: Path) -> None:
-    code, out, err = cli("fit", "run.dir=two", *PLAIN, "trainer.devices=2")
+    code, out, err = cli("fit", "run.dir=two", *PLAIN, *MLP, "trainer.devices=2")
     assert (code, err) == (0, "")
     assert "steps × 32 (32 = 2 processes × 16) · " in out and "2 processes × 1 thread\n" in out
     assert out.count("train  20/20 · ") == 1
-    assert cli("fit", "run.dir=one", *PLAIN).code == 0
+    assert cli("fit", "run.dir=one", *PLAIN, *MLP).code == 0
     one, two = RunDirectory(tmp_path / "one"), RunDirectory(tmp_path / "two")
     assert_close(trained(two), trained(one))
     frames = [pd.read_parquet(run.predictions) for run in (one, two)]
@@ -192,7 +199,7 @@ def test_a_signal_to_the_command_stops_its_processes_and_it_goes_on_to_the_same_
 ) -> None:
     (tmp_path / "stops_its_parent.py").write_text(STOPS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    command = ("fit", "run.dir=run", *PLAIN, *JOBS["random"], "trainer.devices=2")
+    command = ("fit", "run.dir=run", *PLAIN, *MLP, *JOBS["random"], "trainer.devices=2")
     callback = "+callbacks.stop._target_=stops_its_parent.StopsItsParent"
     code, out, _ = cli(*command, callback)
     run = RunDirectory(tmp_path / "run")

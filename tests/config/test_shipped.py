@@ -7,6 +7,7 @@ def test_groups_and_their_choices() -> None:
     assert groups()["model"] == [
         *("auto", "cnn", "cnn1d", "custom", "hist_gradient_boosting", "knn", "linear", "logistic", "mlp"),
         "random_forest",
+        "tabular",
     ]
     assert groups()["optimizer"] == ["adamw", "sgd"]
     assert "_common" not in groups()["data"]

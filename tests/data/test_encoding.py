@@ -271,3 +271,19 @@ def test_a_label_training_never_saw_is_an_error_at_scoring() -> None:
     encoder = TableEncoder.fit(frame[frame["label"] != "mid"], "label")
     with pytest.raises(DataError, match=r"^target 'label' is 'mid' in row \d+, a class that training never saw\n"):
         encoder.encode_target(frame)
+
+
+def test_dates_of_every_spelling_where_that_is_asked_for() -> None:
+    texts = [f"{day}.{month}.2024" for day in range(1, 29) for month in range(1, 13)]
+    frame = pd.DataFrame({"sold": texts, "x": np.arange(len(texts)) % 7 + 0.5, "y": np.arange(len(texts)) % 2})
+    former = TableEncoder.fit(frame, "y")
+    assert (former.feature_names, former.ignored) == (("x",), {"sold": "unique"})
+    encoder = TableEncoder.fit(frame, "y", all_dates=True)
+    parts = ("days", "month", "weekday", "year_sin", "year_cos")
+    assert encoder.number_names == (*(f"sold.{part}" for part in parts), "x")
+    again = TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert again == encoder
+    new = pd.DataFrame({"sold": ["2.1.2024", "2024-01-02", None], "x": 1.0})
+    numbers = again.transform(new).numbers
+    np.testing.assert_array_equal(numbers[0], numbers[1])
+    assert np.isnan(numbers[2, :5]).all()

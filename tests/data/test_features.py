@@ -71,11 +71,15 @@ def test_scale_of_a_single_value_is_one() -> None:
 def test_date_features_and_those_that_tell_nothing() -> None:
     days = pd.Series(["2024-01-31", "2024-03-01", None], name="since")
     features, constant = fit_numbers(days, is_date=True)
-    assert [feature.name for feature in features] == ["since.days", "since.month", "since.weekday"]
+    assert [feature.name for feature in features] == [
+        *("since.days", "since.month", "since.weekday", "since.year_sin", "since.year_cos"),
+    ]
     assert constant == {"since.year": "constant"}
     times = pd.Series(["2023-01-31T06:00", "2024-03-01", None], name="since")
     features, constant = fit_numbers(times, is_date=True)
-    assert [feature.part for feature in features] == ["days", "year", "month", "weekday", "hour"]
+    assert [feature.part for feature in features] == [
+        *("days", "year", "month", "weekday", "hour", "year_sin", "year_cos"),
+    ]
     assert constant == {}
     assert read_numbers(times, is_date=True)["hour"].tolist()[:2] == [6.0, 0.0]
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from trainkit.data.batch_size import LARGEST_BATCH
 from trainkit.data.loader import BatchLoader
-from trainkit.data.module import LARGE_BATCH, SMALL_BATCH, DataModule
+from trainkit.data.module import DataModule
 from trainkit.data.plan import ExecutionPlan
 from trainkit.data.readers import ArrayReader, reader_from_json
 from trainkit.data.sources import DatasetSource, TensorSource
@@ -109,8 +110,17 @@ def test_given_parts_follow_the_main_pool() -> None:
     assert (test.test.tolist(), len(test.val), test.val.max() < 80) == (list(range(80, 100)), 16, True)
 
 
-@pytest.mark.parametrize(("key", "size"), [("batch_size", 0), ("batch_size", -3), ("eval_batch_size", 0)])
-def test_sizes_below_one_are_refused(key: str, size: int) -> None:
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [
+        ("batch_size", 0),
+        ("batch_size", -3),
+        ("batch_size", "many"),
+        ("eval_batch_size", 0),
+        ("eval_batch_size", "auto"),
+    ],
+)
+def test_sizes_below_one_are_refused(key: str, size: int | str) -> None:
     with pytest.raises(DataError) as caught:
         Numbers(**{key: size})  # type: ignore[arg-type]
     assert str(caught.value) == f"{key} is {size}\n  where    data.{key}\n  expected an integer ≥ 1"
@@ -123,9 +133,10 @@ def test_shares_out_of_range_are_refused(shares: tuple[float, float]) -> None:
 
 
 def test_a_batch_size_of_none_goes_by_the_size_of_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set_up(batch_size=None).batch_size == SMALL_BATCH == 32
-    monkeypatch.setattr("trainkit.data.module.SMALL_DATA", 70)
-    assert set_up(batch_size=None).batch_size == LARGE_BATCH == 256
+    assert set_up(batch_size=None).batch_size == 32
+    monkeypatch.setattr("trainkit.data.module._BY_SIZE", {None: {70: 32}, "auto": {70: 32, 10_000: 64}})
+    assert set_up(batch_size=None).batch_size == LARGEST_BATCH == 256
+    assert set_up(batch_size="auto").batch_size == 64
 
 
 def test_the_loaders_hand_on_what_was_asked_for() -> None:

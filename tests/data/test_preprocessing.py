@@ -10,9 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.preprocessing import QuantileTransformer
 from torch import Tensor, nn
 
-from trainkit.data.preprocessing import AsFloat, Standardize, TableInputs, build_inputs, takes_columns
+from trainkit.data.preprocessing import (
+    AsFloat,
+    Standardize,
+    TableInputs,
+    build_inputs,
+    column_quantiles,
+    takes_columns,
+    to_normal,
+)
 from trainkit.data.sources import TensorSource
 from trainkit.data.splits import Splits
 from trainkit.data.table import TableData
@@ -23,7 +32,7 @@ class TakesColumns(nn.Module):
         return numbers.sum(1) + codes.sum(1)
 
 
-def table_inputs(as_matrix: bool = True) -> TableInputs:
+def table_inputs(as_matrix: bool = True, quantiles: Tensor | None = None) -> TableInputs:
     """Three numbers, the second and third missing in training; categories of 3 and 4 codes, the first with a bucket."""
     return TableInputs(
         torch.tensor([1.0, 10.0, -2.0]),
@@ -32,6 +41,7 @@ def table_inputs(as_matrix: bool = True) -> TableInputs:
         (3, 4),
         torch.tensor([True, False]),
         as_matrix,
+        quantiles,
     )
 
 
@@ -182,6 +192,7 @@ def test_as_float_scales_images_of_bytes_and_passes_the_rest_through() -> None:
         (Standardize(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 5.0, 0.1]), True), torch.rand(2, 3, 2, 2)),
         (Standardize(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]), False), torch.rand(4, 2)),
         (table_inputs(), raw_inputs()),
+        (table_inputs(quantiles=torch.arange(12.0).reshape(3, 4)), raw_inputs()),
         (table_inputs(as_matrix=False), raw_inputs()),
     ],
 )
@@ -199,6 +210,41 @@ def test_settings_and_buffers_build_the_same_module_again(module: Any, inputs: A
     else:
         assert torch.equal(before, after)
     assert build_inputs(settings).state_dict().keys() == module.state_dict().keys()
+
+
+def test_ranks_of_continuous_numbers_are_scikit_learns() -> None:
+    generator = np.random.default_rng(0)
+    values = np.stack([generator.lognormal(size=2500), generator.normal(size=2500) * 1e6], axis=1).astype(np.float32)
+    quantiles = column_quantiles(values[:2000], 500)
+    assert quantiles.shape == (2, 500)
+    normal = to_normal(torch.from_numpy(values), quantiles).numpy()
+    fitted = QuantileTransformer(n_quantiles=500, output_distribution="normal").fit(values[:2000])
+    limit = np.abs(normal).max()
+    np.testing.assert_allclose(normal, fitted.transform(values).clip(-limit, limit), atol=1e-3)
+    assert limit == pytest.approx(3.09, abs=0.01)
+
+
+def test_a_value_of_many_rows_has_their_middle_rank_and_new_values_stay_in_bounds() -> None:
+    column = np.array([0] * 50 + [1] * 25 + [2] * 24 + [9], np.float32)[:, None]
+    quantiles = column_quantiles(column, 101)
+    normal = to_normal(torch.tensor([[-1e30], [0.0], [0.5], [1.0], [9.0], [1e30]]), quantiles)[:, 0]
+    assert bool((normal.diff() >= 0).all())
+    assert bool(normal.isfinite().all())
+    assert float(normal[1]) == pytest.approx(-0.674, abs=0.03)
+    assert float(normal[4]) == float(normal[5]) == pytest.approx(-float(normal[0]))
+
+
+def test_missing_numbers_are_the_median_by_rank_and_rows_do_not_depend_on_each_other() -> None:
+    raw = raw_inputs()
+    quantiles = column_quantiles(raw["numbers"].numpy(), 1000)
+    assert quantiles.tolist() == [[1.0, 2.0, 3.0], [0.0, 5.0, 10.0], [-2.0, -1.5, -1.0]]
+    module = table_inputs(as_matrix=False, quantiles=quantiles)
+    numbers = module(raw)["numbers"]
+    assert numbers[:, 3:].tolist() == [row[3:] for row in NUMBERS]
+    assert (numbers[1, 0], numbers[1, 1], numbers[0, 2]) == (0, 0, 0)
+    assert numbers[0, 0] == -numbers[2, 0] > 0.9
+    alone = module({name: tensor[2:] for name, tensor in raw.items()})["numbers"]
+    assert torch.equal(alone[0], numbers[2])
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -31,6 +31,8 @@ def test_times_are_dates_or_numbers() -> None:
     for values in (["2021-03-01", "2021/02/01"], pd.to_datetime(["2021-03-01", "2021-02-01"])):
         assert as_times(column(values)).astype("datetime64[D]").astype(str).tolist() == ["2021-03-01", "2021-02-01"]
     assert as_times(column(["7", "3"])).tolist() == [7.0, 3.0]
+    written = as_times(column(["31.03.2021", "1.2.2021"])).astype("datetime64[D]").astype(str)
+    assert written.tolist() == ["2021-03-31", "2021-02-01"]
 
 
 def test_weights_are_single_floats() -> None:

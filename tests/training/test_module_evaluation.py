@@ -218,3 +218,34 @@ def test_callbacks_get_what_was_evaluated_without_its_padding(
     predictions = torch.cat([found["predictions"] for found in kept])
     assert predictions.dtype == torch.float64 and predictions.shape == (40, 3)
     assert torch.allclose(predictions.sum(dim=1), torch.ones(40, dtype=torch.float64))
+
+
+class Members(nn.Module):
+    """Three linear maps of their own."""
+
+    num_members = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 9)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs).reshape(len(inputs), 3, 3)
+        return outputs
+
+
+def test_a_bare_net_of_members_learns_and_is_judged_as_one(trainer: MakeTrainer, toy: TensorSource) -> None:
+    inputs, target = arrays(toy)
+    loader = DataLoader(TensorDataset(inputs, target), 16)
+    module = TrainModule(Members(), Classification(3), sgd(lr=0.1))
+    fit = trainer(max_epochs=2)
+    before = log_loss(target.numpy(), module.model(inputs).detach().double().softmax(2).mean(1).numpy())
+    fit.fit(module, loader)
+    together = module.model(inputs).detach().double().softmax(dim=2).mean(dim=1).numpy()
+    (logged,) = fit.validate(module, loader, verbose=False)
+    assert logged["val/loss"] == pytest.approx(log_loss(target.numpy(), together), rel=1e-5)
+    assert logged["val/loss"] < before
+    assert logged["val/accuracy"] == pytest.approx(accuracy_score(target.numpy(), together.argmax(axis=1)))
+    predicted = fit.predict(module, loader)
+    assert predicted is not None
+    torch.testing.assert_close(torch.cat(predicted).numpy(), together, rtol=1e-5, atol=1e-6)  # type: ignore[arg-type]

@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from trainkit.data.values import (
-    Column,
-    Distinct,
-    Floats,
-    distinct_texts,
-    holds_nested,
-    parse_dates,
-    parse_numbers,
-)
+from trainkit.data.dates import DateLayout, find_layout, parse_dates
+from trainkit.data.values import Column, Distinct, Floats, distinct_texts, holds_nested, parse_numbers
 from trainkit.errors import DataError, did_you_mean, one_of
 
 NEARLY_UNIQUE_SHARE = 0.95
@@ -33,10 +26,12 @@ class ColumnKind:
     Attributes:
         kind: ``number``, ``category``, ``date`` or ``ignored``.
         reason: Why it is ignored, in a few words; empty otherwise.
+        layout: How a date is written.
     """
 
     kind: Literal["number", "category", "date", "ignored"]
     reason: str = ""
+    layout: DateLayout = "iso"
 
 
 def select_columns(
@@ -76,17 +71,19 @@ def select_columns(
     return [name for name in candidates if name not in ignored and (features is None or name in features)]
 
 
-def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> ColumnKind:
+def column_kind(column: Column, *, named: bool = False, min_count: int = 1, all_dates: bool = False) -> ColumnKind:
     """The kind of one column, judged from its training rows.
 
     In this order: a column without two different states (a missing value is a state) is ignored. Datetime dtypes and
-    ISO-like texts are dates. Booleans, categorical dtypes, and columns of one or two different whole numbers are
-    categories; all other columns whose present values all read as numbers are numbers, the rest are categories.
+    texts that are all dates in one layout are dates. Booleans, categorical dtypes, and columns of one or two different
+    whole numbers are categories; all other columns whose present values all read as numbers are numbers, the rest are
+    categories.
 
     Args:
         column: The column in the training rows.
         named: Whether the user asked for it by name; it is then not ignored for looking like an identifier.
         min_count: Rows a category needs for a code of its own.
+        all_dates: Whether dates may be written otherwise than in ISO 8601.
     """
     if holds_nested(column):
         return ColumnKind("ignored", "holds lists")
@@ -96,15 +93,16 @@ def column_kind(column: Column, *, named: bool = False, min_count: int = 1) -> C
         numbers = parse_numbers(column)
         if not len(numbers.bad):
             return _number_kind(numbers.values, numbers.integer, named)
-        if not len(parse_dates(column).bad):
-            return _date_kind(column)
+        layout = find_layout(column)
+        if layout == "iso" or (layout is not None and all_dates):
+            return _date_kind(column, layout)
     return _category_kind(distinct_texts(column), named, min_count)
 
 
-def _date_kind(column: Column) -> ColumnKind:
-    stamps = parse_dates(column).values
+def _date_kind(column: Column, layout: DateLayout = "iso") -> ColumnKind:
+    stamps = parse_dates(column, layout).values
     present = stamps[~np.isnat(stamps)]
-    return _few_states(len(np.unique(present)), len(present), len(stamps)) or ColumnKind("date")
+    return _few_states(len(np.unique(present)), len(present), len(stamps)) or ColumnKind("date", layout=layout)
 
 
 def _number_kind(values: Floats, integer: bool, named: bool) -> ColumnKind:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from trainkit.data.columns import column_kind, select_columns
+from trainkit.data.dates import CYCLIC
 from trainkit.data.features import (
     VALUE,
     CategoryFeature,
@@ -83,6 +84,7 @@ class TableEncoder:
         *,
         target_kind: TargetKind | None = None,
         min_count: int | None = None,
+        all_dates: bool = False,
     ) -> TableEncoder:
         """Learn kinds, vocabularies, statistics and classes from the training rows.
 
@@ -94,6 +96,7 @@ class TableEncoder:
             target_kind: ``class`` or ``number``; None infers it (see ``targets.infer_target_kind``).
             min_count: Training rows a category needs for a code of its own; None for 5, or one in fifty rows in a
                 table of fewer than 250, but at least 1.
+            all_dates: Whether dates in every usual spelling are read, and give their place in the year too.
 
         Raises:
             DataError: No rows, wrong column names, a target that cannot be learned, an infinite number, no feature.
@@ -107,13 +110,15 @@ class TableEncoder:
         categories: list[CategoryFeature] = []
         ignored = dict.fromkeys(ignore, "as asked")
         for name in chosen:
-            kind = column_kind(frame[name], named=features is not None, min_count=min_count)
+            kind = column_kind(frame[name], named=features is not None, min_count=min_count, all_dates=all_dates)
             if kind.kind == "ignored":
                 ignored[name] = kind.reason
             elif kind.kind == "category":
                 categories.append(fit_category(frame[name], min_count))
             else:
-                found, constant = fit_numbers(frame[name], is_date=kind.kind == "date")
+                found, constant = fit_numbers(frame[name], is_date=kind.kind == "date", layout=kind.layout)
+                found = [number for number in found if all_dates or number.part not in CYCLIC]
+                constant = {part: why for part, why in constant.items() if all_dates or not part.endswith(CYCLIC)}
                 numbers += found
                 ignored |= constant
         if not numbers and not categories:
@@ -197,7 +202,7 @@ class TableEncoder:
         for place, number in enumerate(self.numbers):
             name = number.column
             if name not in parts:
-                parts[name] = read_numbers(frame[name], is_date=number.part != VALUE)
+                parts[name] = read_numbers(frame[name], is_date=number.part != VALUE, layout=number.layout)
                 missing += int(np.isnan(parts[name][number.part]).sum())
             numbers[:, place] = parts[name][number.part]
         for place, category in enumerate(self.categories):

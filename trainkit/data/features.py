@@ -7,13 +7,12 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
+from trainkit.data.dates import EXAMPLES, DateLayout, date_parts, parse_dates
 from trainkit.data.values import (
     Column,
     Floats,
     Ints,
-    date_parts,
     distinct_texts,
-    parse_dates,
     parse_numbers,
     sorted_texts,
     with_boolean_aliases,
@@ -31,10 +30,11 @@ class NumberFeature:
 
     Attributes:
         column: The source column.
-        part: ``value``, or the part of a date: ``days, year, month, weekday, hour``.
+        part: ``value``, or the part of a date: ``days, year, month, weekday, hour, year_sin, year_cos``.
         mean: Mean over the training rows.
         scale: Population standard deviation over the training rows; 1 where that is 0.
         has_missing: Whether a training row lacks it.
+        layout: How a date is written.
     """
 
     column: str
@@ -42,6 +42,7 @@ class NumberFeature:
     mean: float
     scale: float
     has_missing: bool
+    layout: DateLayout = "iso"
 
     @property
     def name(self) -> str:
@@ -107,12 +108,15 @@ def read_codes(column: Column, feature: CategoryFeature) -> Codes:
     return Codes(np.maximum(codes, 0), int((codes < 0).sum()), int((distinct.codes < 0).sum()))
 
 
-def fit_numbers(column: Column, *, is_date: bool) -> tuple[list[NumberFeature], dict[str, str]]:
+def fit_numbers(
+    column: Column, *, is_date: bool, layout: DateLayout = "iso"
+) -> tuple[list[NumberFeature], dict[str, str]]:
     """Learn the statistics of a number column, or of the parts of a date column.
 
     Args:
         column: The training rows.
         is_date: Whether the column holds dates. Its hour is used if a time of day occurs.
+        layout: How the dates are written.
 
     Returns:
         The inputs, and the parts of a date that tell nothing with the reason.
@@ -122,11 +126,11 @@ def fit_numbers(column: Column, *, is_date: bool) -> tuple[list[NumberFeature], 
     """
     features: list[NumberFeature] = []
     ignored: dict[str, str] = {}
-    for part, singles in read_numbers(column, is_date=is_date).items():
+    for part, singles in read_numbers(column, is_date=is_date, layout=layout).items():
         present = singles[~np.isnan(singles)].astype(np.float64)
         constant = bool(present.min() == present.max())
         mean, scale = float(present.mean()), 1.0 if constant else float(present.std())
-        feature = NumberFeature(str(column.name), part, mean, scale, len(present) < len(singles))
+        feature = NumberFeature(str(column.name), part, mean, scale, len(present) < len(singles), layout)
         if part == "hour" and not present.any():
             continue
         if constant and part not in (VALUE, "days"):
@@ -136,16 +140,16 @@ def fit_numbers(column: Column, *, is_date: bool) -> tuple[list[NumberFeature], 
     return features, ignored
 
 
-def read_numbers(column: Column, *, is_date: bool) -> dict[str, Singles]:
+def read_numbers(column: Column, *, is_date: bool, layout: DateLayout = "iso") -> dict[str, Singles]:
     """Read a column as numbers: part → float32 [N], NaN for missing; ``value`` is the only part of a number column.
 
     Raises:
         DataError: A value cannot be read, is infinite, or is too large for float32.
     """
     if is_date:
-        stamps = parse_dates(column)
+        stamps = parse_dates(column, layout)
         if len(stamps.bad):
-            _refuse(column, stamps.bad, "a date such as 2024-01-31 or 2024-01-31T08:30:00")
+            _refuse(column, stamps.bad, f"a date such as {EXAMPLES[layout]}")
         return {part: values.astype(np.float32) for part, values in date_parts(stamps.values).items()}
     numbers = parse_numbers(column)
     if len(numbers.bad):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainkit.data.batch_size import BatchSize, check_batch_sizes, chosen_batch_size
 from trainkit.data.drawing import RowFacts, SplitSettings, describe, draw_splits
 from trainkit.data.evaluation_loader import EvaluationLoader
 from trainkit.data.further import further_notes
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 Part: TypeAlias = str
 """``train``, ``val``, ``test``, or ``val/<name>`` for a further validation set."""
 
-SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
-
 
 class DataModule(L.LightningDataModule, abc.ABC):
     """Base of all data sources. A new one overrides ``load`` and ``prepare``, and little else.
@@ -41,8 +40,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
 
     Args:
         name: Name of the data in run directories and printed lines.
-        batch_size: Samples of one optimizer step, over all processes and micro-batches; None takes 32 below 2,000
-            training samples and 256 from there on.
+        batch_size: Samples of one optimizer step, over all processes and micro-batches; ``auto`` takes 32 below
+            2,000 training samples, 64 below 10,000, and 256 from there on; None 32 below 2,000, and 256.
         eval_batch_size: Rows of an evaluation batch; results do not depend on the part a row is scored with (to the
             last bit for a multiple of 32).
         val_share: Share of the samples used for validation.
@@ -79,7 +78,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         self,
         *,
         name: str | None = None,
-        batch_size: int | None = 64,
+        batch_size: BatchSize = 64,
         eval_batch_size: int = 256,
         val_share: float = 0.15,
         test_share: float = 0.15,
@@ -96,9 +95,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         sampling: Sampling = "shuffle",
     ) -> None:
         super().__init__()
-        for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size is not None and size < 1:
-                raise DataError(f"{key} is {size}", where=f"data.{key}", expected="an integer ≥ 1")
+        check_batch_sizes(batch_size, eval_batch_size)
         self.name: str = name or type(self).__name__.lower()
         self.given_batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.split_settings = SplitSettings(val_share, test_share, split_seed, stratify, folds, fold, train_share)
@@ -115,9 +112,8 @@ class DataModule(L.LightningDataModule, abc.ABC):
     @property
     def batch_size(self) -> int:
         """Samples of one optimizer step; needs ``setup`` where it is chosen by the size of the training part."""
-        if self.given_batch_size is not None:
-            return self.given_batch_size
-        return SMALL_BATCH if len(self.splits.train) < SMALL_DATA else LARGE_BATCH
+        given = self.given_batch_size
+        return given if isinstance(given, int) else chosen_batch_size(given, len(self.splits.train))
 
     @abc.abstractmethod
     def load(self) -> int:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,9 +73,10 @@ class Standardize(nn.Module):
 class TableInputs(nn.Module):
     """Turns a table's raw numbers and codes into what the net takes.
 
-    Missing numbers (NaN) become the training mean, with a column of 0/1 marks for each number that was missing in
-    training. A net whose ``forward`` takes ``numbers`` and ``codes`` gets them; any other gets one matrix: scaled
-    numbers, marks, one-hot categories. A category's unknown bucket is silent (all zeros) unless training filled it.
+    Missing numbers (NaN) become the training mean (by quantiles, the median), with a column of 0/1 marks for each
+    number that was missing in training. A net whose ``forward`` takes ``numbers`` and ``codes`` gets them; any other
+    gets one matrix: scaled numbers, marks, one-hot categories. A category's unknown bucket is silent (all zeros) unless
+    training filled it.
 
     Args:
         mean: float [F] of the training part.
@@ -83,6 +85,8 @@ class TableInputs(nn.Module):
         cardinalities: Codes per category, the unknown bucket 0 included.
         has_rare: bool [C], whether training filled the unknown bucket.
         as_matrix: Whether the net takes one matrix.
+        quantiles: float [F, Q], rising quantiles of the training part: numbers become normally distributed by their
+            rank in it. None scales them by mean and standard deviation.
 
     Shape:
         - Input: ``{"numbers": float32 [B, F], "codes": int64 [B, C]}``.
@@ -93,6 +97,7 @@ class TableInputs(nn.Module):
     scale: Tensor
     has_missing: Tensor
     has_rare: Tensor
+    quantiles: Tensor | None
 
     def __init__(
         self,
@@ -102,6 +107,7 @@ class TableInputs(nn.Module):
         cardinalities: tuple[int, ...],
         has_rare: Tensor,
         as_matrix: bool = True,
+        quantiles: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.cardinalities, self.as_matrix = tuple(cardinalities), as_matrix
@@ -109,13 +115,15 @@ class TableInputs(nn.Module):
         self.register_buffer("scale", scale.float())
         self.register_buffer("has_missing", has_missing.bool())
         self.register_buffer("has_rare", has_rare.bool())
+        self.register_buffer("quantiles", None if quantiles is None else quantiles.float())
         starts = [sum(cardinalities[:column]) for column in range(len(cardinalities))]
         self.register_buffer("_starts", torch.tensor(starts, dtype=torch.int64), persistent=False)
 
     def settings(self) -> dict[str, Any]:
         """What ``build_inputs`` needs to build this module again."""
-        size = self.mean.numel()
-        return {"kind": "table", "size": size, "cardinalities": list(self.cardinalities), "as_matrix": self.as_matrix}
+        size, ranks = self.mean.numel(), 0 if self.quantiles is None else self.quantiles.shape[1]
+        layout = {"cardinalities": list(self.cardinalities), "as_matrix": self.as_matrix}
+        return {"kind": "table", "size": size, **layout, "quantiles": ranks}
 
     @property
     def width(self) -> int:
@@ -126,7 +134,8 @@ class TableInputs(nn.Module):
         """Scales, marks and, where the net takes a matrix, one-hot encodes."""
         raw, codes = inputs["numbers"], inputs["codes"]
         missing = raw.isnan()
-        numbers = torch.where(missing, 0.0, (raw - self.mean) / self.scale)
+        scaled = (raw - self.mean) / self.scale if self.quantiles is None else to_normal(raw, self.quantiles)
+        numbers = torch.where(missing, 0.0, scaled)
         numbers = torch.cat([numbers, missing[:, self.has_missing].float()], dim=1)
         if not self.as_matrix:
             return {"numbers": numbers, "codes": codes}
@@ -134,6 +143,45 @@ class TableInputs(nn.Module):
         known = ((codes > 0) | self.has_rare).to(numbers.dtype)
         one_hot.scatter_(1, codes + self._buffers["_starts"], known)  # type: ignore[operator]
         return torch.cat([numbers, one_hot], dim=1)
+
+
+def to_normal(values: Tensor, quantiles: Tensor) -> Tensor:
+    """Numbers as the normal deviate of their rank among the quantiles of the training part.
+
+    Between quantiles the rank is interpolated, of a value that several quantiles share it is their middle; beyond the
+    training part's range it is that of the end. Nothing is random.
+
+    Args:
+        values: float [B, F].
+        quantiles: float [F, Q], rising, Q ≥ 2.
+
+    Returns:
+        float [B, F], within ±3.3 for 1,000 quantiles.
+    """
+    size, columns = quantiles.shape[1], values.T.contiguous()
+    first, behind = torch.searchsorted(quantiles, columns), torch.searchsorted(quantiles, columns, right=True)
+    upper = first.clamp(1, size - 1)
+    low, high = quantiles.gather(1, upper - 1), quantiles.gather(1, upper)
+    between = upper - 1 + (columns - low) / (high - low)
+    rank = torch.where(behind > first, (first + behind - 1) / 2, between) / (size - 1)
+    margin = 0.5 / size
+    normal: Tensor = torch.special.ndtri(rank.clamp(margin, 1 - margin))
+    return normal.T
+
+
+def column_quantiles(numbers: np.ndarray, most: int) -> Tensor:
+    """Quantiles of each column from its least to its greatest value, for ``to_normal``.
+
+    Args:
+        numbers: float32 [N, F], NaN where missing; every column has a value.
+        most: Quantiles at most; fewer rows give as many, and 2 at least.
+
+    Returns:
+        float32 [F, Q].
+    """
+    shares = np.linspace(0, 1, max(2, min(most, len(numbers))))
+    found = np.nanquantile(numbers.astype(np.float64), shares, axis=0).T
+    return torch.from_numpy(np.maximum.accumulate(found.astype(np.float32), axis=1))
 
 
 def build_inputs(settings: Mapping[str, Any]) -> nn.Module:
@@ -150,5 +198,7 @@ def build_inputs(settings: Mapping[str, Any]) -> nn.Module:
     if kind == "table":
         cardinalities = tuple(settings["cardinalities"])
         marks, rare = torch.zeros(size), torch.zeros(len(cardinalities))
-        return TableInputs(marks, marks + 1, marks, cardinalities, rare, settings["as_matrix"])
+        ranks = settings.get("quantiles", 0)
+        quantiles = torch.zeros(size, ranks) if ranks else None
+        return TableInputs(marks, marks + 1, marks, cardinalities, rare, settings["as_matrix"], quantiles)
     raise ValueError(f"unknown preprocessing '{kind}'")

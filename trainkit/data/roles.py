@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainkit.data.dates import find_layout, parse_dates
 from trainkit.data.splits import Splits, Values
-from trainkit.data.values import Column, Floats, Ints, distinct_texts, parse_dates, parse_numbers
+from trainkit.data.values import Column, Floats, Ints, distinct_texts, parse_numbers
 from trainkit.errors import DataError
 
 Role: TypeAlias = str
@@ -48,7 +49,7 @@ def as_times(column: Column) -> Values:
         DataError: A row without a moment, or one that is neither a number nor a date.
     """
     expected = "a date such as 2024-01-31 or 2024-01-31T08:30:00, or a number, in every row"
-    stamps = parse_dates(column)
+    stamps = parse_dates(column, find_layout(column) or "iso")
     numbers = parse_numbers(column) if len(stamps.bad) else None
     if numbers is not None and len(numbers.bad) < len(stamps.bad):
         _refuse(column, "time", np.union1d(numbers.bad, np.flatnonzero(~np.isfinite(numbers.values))), expected)

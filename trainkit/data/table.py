@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
+from trainkit.data.dates import DateLayout
 from trainkit.data.encoding import TableEncoder
+from trainkit.data.features import VALUE
 from trainkit.data.fingerprint import fingerprint_arrays, fingerprint_file
 from trainkit.data.further import extra_parts
 from trainkit.data.module import DataModule
-from trainkit.data.preprocessing import TableInputs, takes_columns
+from trainkit.data.preprocessing import TableInputs, column_quantiles, takes_columns
 from trainkit.data.readers import TableReader
 from trainkit.data.reading import read_table
 from trainkit.data.roles import Role, role_words
@@ -27,6 +29,12 @@ from trainkit.types import DataSpec, Inputs, TargetKind
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Dates: TypeAlias = Literal["iso", "all"]
+Numbers: TypeAlias = Literal["standard", "quantile"]
+
+MOST_QUANTILES = 1_000
+"""Quantiles of the training part that a number's rank is told by, as in scikit-learn's ``QuantileTransformer``."""
 
 LARGEST_COMPARED = 200_000
 """Rows up to which a table is searched for rows that stand in it twice; a second's work."""
@@ -47,6 +55,10 @@ class TableData(DataModule):
         test_path: A file whose rows are the test part.
         target_kind: ``class`` or ``number``; told from the values by default.
         extra_val: Files of further validation sets by name; they are scored and choose nothing.
+        numbers: How numbers are scaled: ``standard`` by mean and standard deviation, ``quantile`` by their rank in the
+            training part, made normally distributed.
+        dates: Which texts are dates, and what becomes of them: ``iso``, those as in ISO 8601, as numbers of the
+            calendar; ``all``, those of every usual spelling, with their place in the year as sine and cosine too.
         common: Arguments of ``DataModule``; ``name`` is the file's stem by default.
 
     Raises:
@@ -65,6 +77,8 @@ class TableData(DataModule):
         test_path: str | Path | None = None,
         target_kind: TargetKind | None = None,
         extra_val: Mapping[str, str | Path] | None = None,
+        numbers: Numbers = "standard",
+        dates: Dates = "iso",
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or Path(path).name.split(".")[0]})
@@ -74,6 +88,11 @@ class TableData(DataModule):
         self.target, self.features = target, (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         self.target_kind = target_kind
+        for key, value, known in (("numbers", numbers, Numbers), ("dates", dates, Dates)):
+            if value not in (names := get_args(known)):
+                what, hint = f"there is no data.{key} '{value}'", did_you_mean(str(value), names)
+                raise DataError(what, where=f"data.{key}", expected=one_of(names), hint=hint)
+        self.numbers, self.dates = numbers, dates
 
     def read_frames(self) -> list[pd.DataFrame]:
         """The main table, then those of other parts; also sets the fingerprint."""
@@ -141,11 +160,19 @@ class TableData(DataModule):
         """Fits the encoder on the training rows and encodes all."""
         kind = self._strata.kind
         encoder = TableEncoder.fit(
-            self._frame.iloc[train_rows], self.target, self.features, self._ignored(), target_kind=kind
+            self._frame.iloc[train_rows],
+            self.target,
+            self.features,
+            self._ignored(),
+            target_kind=kind,
+            all_dates=self.dates == "all",
         )
         self.reader = TableReader(encoder)
         encoded = encoder.transform(self._frame)
         self.missing, self.unseen = encoded.missing, encoded.unseen
+        self._quantiles = None
+        if self.numbers == "quantile":
+            self._quantiles = column_quantiles(encoded.numbers[train_rows], MOST_QUANTILES)
         inputs: Inputs = {"numbers": torch.from_numpy(encoded.numbers), "codes": torch.from_numpy(encoded.codes)}
         target = np.array(encoder.encode_target(self._frame))  # a copy: pandas may hand out a view that is read only
         self.source = TensorSource(inputs, torch.from_numpy(target))
@@ -169,6 +196,7 @@ class TableData(DataModule):
             encoder.cardinalities,
             torch.tensor(encoder.has_rare, dtype=torch.bool),
             as_matrix,
+            self._quantiles,
         )
 
     def input_module(self, net: nn.Module) -> nn.Module:
@@ -186,9 +214,13 @@ class TableData(DataModule):
     def describe(self) -> str:
         """Rows, kinds of columns, missing cells, and what is ignored and why."""
         encoder = self.reader.encoder
-        counts = f"{len(encoder.category_names)} categories, {len(encoder.number_names)} numbers"
+        dates = {feature.column: feature.layout for feature in encoder.numbers if feature.part != VALUE}
+        plain = sum(feature.part == VALUE for feature in encoder.numbers)
+        counts = f"{len(encoder.category_names)} categories, {plain} numbers"
         sized = zip([self.path, *self.other_paths.values()], self.sizes.values(), strict=True)
         parts = [" + ".join(f"{path.name} {size:,}" for path, size in sized) + " rows", counts]
+        if dates:
+            parts.append(f"dates {', '.join(map(_date_words, dates, dates.values()))}")
         if self.missing:
             parts.append(f"{self.missing:,} missing")
         if self.duplicates:
@@ -202,3 +234,7 @@ class TableData(DataModule):
         if self.unseen:
             parts.append(f"{sum(self.unseen.values()):,} cells of unseen categories")
         return " · ".join(parts)
+
+
+def _date_words(name: str, layout: DateLayout) -> str:
+    return f"{name} ({layout.replace('_', ' ')})" if layout in ("day_first", "month_first") else name

@@ -7,7 +7,6 @@ blanks do not count.
 
 from __future__ import annotations
 
-import datetime
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -32,10 +31,6 @@ MISSING_WORDS = frozenset(
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
-_DATE = re.compile(
-    r"\d{4}[-/]\d{2}(?:[-/]\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?)?)?", re.ASCII
-)
-_MICROSECONDS_PER_DAY = 86_400_000_000
 _NESTED = (list, tuple, dict, set, np.ndarray)
 
 
@@ -63,18 +58,6 @@ class Numbers(NamedTuple):
     values: Floats
     bad: Ints
     integer: bool
-
-
-class Stamps(NamedTuple):
-    """A column read as dates.
-
-    Attributes:
-        values: datetime64[us] [N] in UTC, NaT where the value is missing or no date.
-        bad: int64, positions of values that are no dates.
-    """
-
-    values: Dates
-    bad: Ints
 
 
 def canonical_text(value: object) -> str | None:
@@ -116,7 +99,7 @@ def distinct_texts(column: Column) -> Distinct:
     Raises:
         DataError: The column holds lists or other nested values.
     """
-    codes, raw = _factorize(column, booleans_as_text=True)
+    codes, raw = factorize(column, booleans_as_text=True)
     merged, texts = pd.factorize(np.array([canonical_text(value) for value in raw] + [None], dtype=object))
     return Distinct(merged.astype(np.int64)[codes], list(texts))
 
@@ -133,7 +116,7 @@ def parse_numbers(column: Column) -> Numbers:
     if dtypes.is_numeric_dtype(column.dtype) and not dtypes.is_complex_dtype(column.dtype):
         values: Floats = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return Numbers(values, np.empty(0, np.int64), dtypes.is_integer_dtype(column.dtype))
-    codes, raw = _factorize(column)
+    codes, raw = factorize(column)
     parsed = [_number_of(value) for value in raw]
     values = np.array([np.nan if number is None else number for number in parsed] + [np.nan], np.float64)[codes]
     bad = np.array([number is None for number in parsed] + [False])[codes]
@@ -148,13 +131,13 @@ def _number_of(value: object) -> float | None:
         return float(value)
     if isinstance(value, bool | np.bool_ | int | float | np.integer | np.floating):
         return float(value)
-    text = _text_or_missing(value)
+    text = text_or_missing(value)
     if text is None:
         return math.nan
     return float(text) if _NUMBER.fullmatch(text) or _INFINITE.fullmatch(text) else None
 
 
-def _text_or_missing(value: object) -> str | None:
+def text_or_missing(value: object) -> str | None:
     """The stripped text of a value, or None where it is missing among numbers or dates."""
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -162,71 +145,12 @@ def _text_or_missing(value: object) -> str | None:
     return None if text in MISSING_WORDS or text == "None" else text
 
 
-def parse_dates(column: Column) -> Stamps:
-    """Read a column as dates: datetime dtypes, date objects, or texts such as 2024-01-31 or 2024-01-31T08:30:00Z.
-
-    Times with a zone are moved to UTC, others are taken as they stand.
-
-    Raises:
-        DataError: The column holds lists or other nested values.
-    """
-    if dtypes.is_datetime64_any_dtype(column.dtype):
-        return Stamps(_utc_microseconds(column), np.empty(0, np.int64))
-    codes, raw = _factorize(column)
-    texts = [_date_text(value) for value in raw]
-    stamps = pd.Series([text or None for text in texts] + [None], dtype=object)
-    values = _utc_microseconds(pd.to_datetime(stamps, format="ISO8601", utc=True, errors="coerce"))
-    unread = np.isnat(values) & np.array([text is not None for text in texts] + [False])
-    return Stamps(values[codes], np.flatnonzero(unread[codes]).astype(np.int64))
-
-
-def _date_text(value: object) -> str | None:
-    """ISO text of a date, None where it is missing, an empty text where it is no date."""
-    text = _text_or_missing(value)
-    if text is None or isinstance(value, datetime.date):
-        return text
-    return text.replace("/", "-") if isinstance(value, str) and _DATE.fullmatch(text) else ""
-
-
-def _utc_microseconds(stamps: Column) -> Dates:
-    if isinstance(stamps.dtype, pd.ArrowDtype):
-        stamps = pd.Series(stamps.dt.tz_convert("UTC") if stamps.dt.tz is not None else stamps)
-        return stamps.to_numpy(dtype="datetime64[us]", na_value=np.datetime64("NaT", "us"))
-    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
-    return stamps.to_numpy().astype("datetime64[us]")
-
-
-def date_parts(stamps: Dates) -> dict[str, Floats]:
-    """The numbers a date becomes, each float64 [N] with NaN for missing.
-
-    Args:
-        stamps: datetime64[us] [N].
-
-    Returns:
-        ``days`` since 1970-01-01 with the time of day as fraction, ``year``, ``month`` 1-12, ``weekday`` 0-6 from
-        Monday, and ``hour`` 0-24 with minutes as fraction.
-    """
-    missing = np.isnat(stamps)
-    filled = np.where(missing, np.datetime64(0, "us"), stamps).astype("datetime64[us]")
-    micros = filled.astype(np.int64)
-    months = filled.astype("datetime64[M]").astype(np.int64)
-    parts = {
-        "days": micros / _MICROSECONDS_PER_DAY,
-        "year": months // 12 + 1970,
-        "month": months % 12 + 1,
-        "weekday": (micros // _MICROSECONDS_PER_DAY + 3) % 7,
-        "hour": (micros % _MICROSECONDS_PER_DAY) / (_MICROSECONDS_PER_DAY / 24),
-    }
-    return {name: np.where(missing, np.nan, part.astype(np.float64)) for name, part in parts.items()}
-
-
 def holds_nested(column: Column) -> bool:
     """Whether an object column holds lists, dicts, sets or arrays."""
     return column.dtype == object and any(isinstance(value, _NESTED) for value in column)
 
 
-def _factorize(column: Column, *, booleans_as_text: bool = False) -> tuple[Ints, Sequence[object]]:
+def factorize(column: Column, *, booleans_as_text: bool = False) -> tuple[Ints, Sequence[object]]:
     """Numbers [N] into the distinct raw values; -1, the last place, where missing.
 
     Among Python objects ``True`` equals ``1``; ``booleans_as_text`` keeps them apart.

@@ -9,5 +9,6 @@ from trainkit.models.cnn import CNN
 from trainkit.models.cnn1d import CNN1d
 from trainkit.models.mlp import MLP
 from trainkit.models.network import Network
+from trainkit.models.tabular import Tabular
 
-__all__ = ["CNN", "MLP", "CNN1d", "Network", "auto"]
+__all__ = ["CNN", "MLP", "CNN1d", "Network", "Tabular", "auto"]

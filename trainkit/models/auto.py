@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainkit.types import DataSpec
 
 SMALLEST_IMAGE = 6
-_NAMES = {"table": "table", "vector": "vectors", "image": "tiny images"}
+_NAMES = {"vector": "vectors", "image": "tiny images"}
 
 
 def auto(spec: DataSpec) -> tuple[str, str]:
@@ -19,6 +19,8 @@ def auto(spec: DataSpec) -> tuple[str, str]:
     """
     if spec.input_kind == "image" and min(spec.input_shape[1:]) >= SMALLEST_IMAGE:
         return "cnn", "images"
+    if spec.input_kind == "table":
+        return "tabular", "table"
     if spec.input_kind == "signal":
         return "cnn1d", "signals"
     return "mlp", _NAMES.get(spec.input_kind, "flat inputs")

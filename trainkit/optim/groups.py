@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -21,8 +22,9 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Splits the trainable parameters into those that decay and those that do not.
 
     Biases, vectors and scalars, and everything in normalisation and embedding layers are left out of weight decay, as
-    is usual (He et al., 2019, https://arxiv.org/abs/1812.01187). A shared parameter is listed once; it does not decay
-    if any of its owners exempts it.
+    is usual (He et al., 2019, https://arxiv.org/abs/1812.01187). A module leaves out all that is in it with
+    ``no_decay = True``, and some of its own parameters by their names, ``no_decay = ("bias",)``. A shared parameter is
+    listed once; it does not decay if any of its owners exempts it.
 
     Args:
         module: The module whose parameters with ``requires_grad`` are to be optimized.
@@ -34,7 +36,10 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     exempt: set[int] = set()
     for owner in module.modules():
         whole = isinstance(owner, (*_NORMS, *_EMBEDDINGS))
-        exempt |= {id(p) for p in owner.parameters(recurse=False) if whole or p.ndim < 2}
+        left_out: bool | Sequence[str] = getattr(owner, "no_decay", False)
+        for name, p in owner.named_parameters(recurse=left_out is True):
+            if whole or p.ndim < 2 or left_out is True or (left_out and name in left_out):
+                exempt.add(id(p))
     trainable = [p for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trainable if id(p) not in exempt]},

@@ -15,6 +15,7 @@ from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean,
 from trainkit.optim import build_optimizer, build_scheduler
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
+from trainkit.tasks import merged_outputs, step_output
 from trainkit.types import Inputs
 
 EXPLODING = 3.0
@@ -166,8 +167,9 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
             raise _forward_error(parts, prepared, error) from error
         if not isinstance(outputs, Tensor):
             raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
-        task.check(outputs, target)
-        loss_sum, total = task.loss(outputs, target, *(tensor.to(device) for tensor in weight))
+        task.check(merged_outputs(task, network, outputs), target)
+        weight = [tensor.to(device) for tensor in weight]
+        loss_sum, total, *_ = step_output(task, network, outputs, target, *weight)
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
         loss = float(loss_sum.detach() / (total or 1.0))

@@ -198,7 +198,7 @@ def load_run(
         loaded.estimator = load_estimator(directory)
         loaded._predictor = ClassicalPredictor(inputs, loaded.estimator, saved.spec, batch_size)
         return loaded
-    network = Network(model if model is not None else _built(config, "model", nn.Module), inputs)
+    network = Network(model if model is not None else _built(config, "model", nn.Module), inputs, task.merge)
     _load(network.inputs, "inputs.", saved.state)
     _load(network.net, "net.", saved.state)
     loaded.model = network.eval()

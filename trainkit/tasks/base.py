@@ -75,6 +75,10 @@ class Task(nn.Module, abc.ABC):
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as predictions: float64 probabilities [B, K], or values [B] in the target's own unit."""
 
+    def merge(self, outputs: Tensor) -> Tensor:
+        """Outputs [B, ...] that stand for those of all members of a net, [B, M, ...]: their mean, unless overridden."""
+        return outputs.to(torch.promote_types(outputs.dtype, torch.float32)).mean(dim=1)  # a mean in bf16 is noise
+
     @abc.abstractmethod
     def metrics(self) -> MetricCollection:
         """Fresh validation metrics; they take ``predictions(outputs)`` and targets in their own unit."""

@@ -131,6 +131,17 @@ class Classification(Task):
             return torch.stack([1 - positive, positive], dim=1)
         return outputs.double().softmax(dim=1)
 
+    def merge(self, outputs: Tensor) -> Tensor:
+        """Logits of the mean of the members' probabilities.
+
+        Args:
+            outputs: Logits [B, M, K]; or [B, M] or [B, M, 1] for two classes.
+        """
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # a mean in bf16 is noise
+        if self.num_classes == 2 and outputs.shape[2:] in ((), (1,)):
+            return functional.logsigmoid(outputs).logsumexp(1) - functional.logsigmoid(-outputs).logsumexp(1)
+        return functional.log_softmax(outputs, dim=2).logsumexp(1) - math.log(outputs.shape[1])
+
     def metrics(self) -> MetricCollection:
         """Accuracy, the area under the ROC curve for two classes, and the user's own."""
         if self.num_classes == 2:

@@ -19,7 +19,7 @@ from trainkit.data.loader import Execution, Step, single_step
 from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
-from trainkit.tasks import Task
+from trainkit.tasks import Task, merged_outputs, step_output
 from trainkit.training.meter import PartMeter
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
@@ -78,9 +78,9 @@ class TrainModule(L.LightningModule):
         self._random_state: dict[str, Any] | None = None
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Outputs [B, ...] of the net."""
+        """Outputs [B, ...] of the net; in training [B, M, ...] where it has M members."""
         outputs: Tensor = self.model(inputs)
-        return outputs
+        return outputs if self.model.training else merged_outputs(self.task, self.model, outputs)
 
     def loss(self, batch: Batch) -> StepOutput:
         """Loss of one (micro-)batch; the one method most subclasses override.
@@ -95,7 +95,7 @@ class TrainModule(L.LightningModule):
         weight: list[Tensor]
         inputs, target, *weight = batch
         outputs = self(inputs)
-        return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
+        return step_output(self.task, self.model, outputs, target, *weight)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
@@ -237,7 +237,7 @@ class TrainModule(L.LightningModule):
         weight: list[Tensor]
         _, target, *weight = batch.real()
         outputs = self(batch.inputs)[: batch.num_real]
-        return StepOutput(*self.task.loss(outputs, target, *weight), outputs, target)
+        return step_output(self.task, self.model, outputs, target, *weight)
 
     def on_validation_start(self) -> None:
         """Gives every process the buffers of the first, as a forward pass in training does."""

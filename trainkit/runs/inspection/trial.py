@@ -21,7 +21,7 @@ from trainkit.models import Network
 from trainkit.optim import build_optimizer
 from trainkit.runs.inspection.eval_facts import eval_facts, has_dropout, layer_facts, silence_dropout
 from trainkit.runs.parts import Parts
-from trainkit.tasks import Task
+from trainkit.tasks import Task, step_output
 from trainkit.types import Batch, Inputs
 
 SECONDS = 2.5
@@ -135,7 +135,7 @@ class Learner:
         inputs, target = batch
         outputs = self.outputs(inputs)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.is_mixed):
-            loss_sum, weight = self.task.loss(outputs, target)
+            loss_sum, weight, outputs, _ = step_output(self.task, self.network, outputs, target)
         loss = loss_sum / weight
         if loss.requires_grad:
             torch.autograd.backward(loss)
