@@ -16,7 +16,7 @@ from trainkit.data.evaluation_loader import EvaluationLoader
 from trainkit.data.loader import BatchLoader, FollowingLoader, steps_per_epoch
 from trainkit.data.order import Sampling, check_sampling
 from trainkit.data.plan import ExecutionPlan, LoaderState
-from trainkit.data.readers import Reader
+from trainkit.data.reader import Reader
 from trainkit.data.roles import Role, as_groups, as_times, weights_of
 from trainkit.data.sources import Source, TensorSource
 from trainkit.data.splits import EXTRA, Splits
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = str
 """``train``, ``val``, ``test``, or ``val/<name>`` for a further validation set."""
-
 
 SMALL_DATA, SMALL_BATCH, LARGE_BATCH = 2_000, 32, 256
 
@@ -176,6 +175,14 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """One line on the data, for people."""
         return f"{self.name} {len(self.source):,} samples"
 
+    def file_names(self, rows: np.ndarray) -> np.ndarray | None:
+        """Names of the files of pool rows, object [N]; None where a row is no file."""
+        return None
+
+    def notes(self) -> list[str]:
+        """What a reader of the report must know of the data, a sentence each."""
+        return []
+
     def row_numbers(self, rows: np.ndarray) -> np.ndarray:
         """Row numbers, from 0, in the user's own file or dataset of pool rows."""
         starts = np.cumsum([0, *self.sizes.values()])
@@ -191,8 +198,9 @@ class DataModule(L.LightningDataModule, abc.ABC):
             if len(rows) and not 0 <= rows.min() <= rows.max() < num_rows:
                 raise DataError(f"the {part} part names rows beyond the {num_rows} there are", where="splits.npz")
         self.prepare(self.splits.train)
-        if self.sampling == "balanced" and self.spec.target_kind == "number":
-            raise DataError("balanced sampling of a number", where="data.sampling", expected="a target of classes")
+        if self.sampling == "balanced" and self.spec.target_kind != "class":
+            what = f"balanced sampling of a {self.spec.target_kind} target"
+            raise DataError(what, where="data.sampling", expected="a target of classes")
         if self.roles["weight"] is not None:
             self.source.weight = weights_of(self._series("weight", self.roles["weight"]), self.splits)
         self._is_set_up = True

@@ -17,6 +17,7 @@ from trainkit.config.targets import judge_config
 from trainkit.data import DataModule, Splits
 from trainkit.data.array_reading import as_array
 from trainkit.data.preprocessing import build_inputs
+from trainkit.data.reader import Samples
 from trainkit.data.readers import ArrayReader, TableReader
 from trainkit.data.sources import DatasetSource
 from trainkit.errors import DataError, RunError
@@ -119,19 +120,20 @@ class Run:
 
         Args:
             source: A file (.csv, .parquet; .npy, .npz for arrays), a DataFrame, an array or tensor [N, ...], or a
-                map-style ``Dataset``. The target may be missing.
+                map-style ``Dataset``. The target may be missing. Of images also a folder or an image file, a list of
+                image files, Pillow images or arrays [height, width, 3], or one of these.
 
         Returns:
-            A row per sample: ``row``, ``prediction``, and ``p_<class>`` for classes.
+            A row per sample: ``row``, ``file`` where samples are files, ``prediction``, and ``p_<class>`` for classes.
 
         Raises:
             DataError: It is not what the model was trained on.
         """
-        return self.predict_inputs(self.read(source)[0])
+        return self.predict_samples(self.samples(source))
 
-    def predict_inputs(self, inputs: Inputs) -> pd.DataFrame:
-        """Predictions of inputs that ``read`` gave, as ``predict`` gives them."""
-        predicted = self.predictor.predict_inputs(inputs)
+    def predict_samples(self, samples: Samples) -> pd.DataFrame:
+        """Predictions of what ``samples`` gave, as ``predict`` gives them."""
+        predicted = self.predictor.predict_inputs(samples.inputs)
         is_class = self.spec.target_kind == "class"
         made = Predictions(
             np.arange(len(predicted)),
@@ -139,8 +141,14 @@ class Run:
             predicted if is_class else None,
             None if is_class else predicted,
             self.spec.class_names,
+            None if samples.files is None else np.array(samples.files, dtype=object),
         )
         return predictions_frame({"new": made}).drop(columns="split")
+
+    def samples(self, source: Any) -> Samples:
+        """New samples as the model takes them, with the names of their files."""
+        self._refuse_own_module()
+        return self.saved.reader.read_named(source) or Samples(*self.read(source))
 
     def read(self, source: Any) -> tuple[Inputs, dict[str, int]]:
         """Inputs of new samples, and unseen values by column."""

@@ -56,6 +56,7 @@ class Predictor(abc.ABC):
             probabilities=predicted if is_class else None,
             values=None if is_class else predicted,
             class_names=self.spec.class_names,
+            files=data.file_names(rows.numpy()),
         )
 
 

@@ -28,10 +28,15 @@ def scored_parts(data: DataModule) -> dict[str, Part]:
 
 
 def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
-    """Predictions of several parts as one table: row, split, target, prediction, and p_<class> for classes."""
+    """Predictions of several parts as one table: row, split, file, target, prediction, and p_<class> for classes.
+
+    The file is there where rows are files.
+    """
     frames = []
     for split, made in parts.items():
         columns: dict[str, Any] = {"row": made.rows, "split": split}
+        if made.files is not None:
+            columns["file"] = made.files
         names = np.array(made.class_names, dtype=object)
         if made.target is not None:
             columns["target"] = names[made.target] if made.probabilities is not None else made.target
@@ -54,13 +59,14 @@ def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...
     """Predictions of one split as the run saved them; empty where it had none."""
     frame = pd.read_parquet(run.predictions)
     frame = frame[frame["split"] == split]
-    rows = frame["row"].to_numpy()
+    rows, files = frame["row"].to_numpy(), frame["file"].to_numpy() if "file" in frame else None
     if not class_names:
-        return Predictions(rows, frame["target"].to_numpy(dtype=np.float64), values=frame["prediction"].to_numpy())
+        target, values = frame["target"].to_numpy(dtype=np.float64), frame["prediction"].to_numpy()
+        return Predictions(rows, target, values=values, files=files)
     index = {name: idx for idx, name in enumerate(class_names)}
     target = np.array([index[name] for name in frame["target"]], dtype=np.int64)
     probabilities = frame[[f"p_{name}" for name in class_names]].to_numpy(dtype=np.float64)
-    return Predictions(rows, target, probabilities, class_names=class_names)
+    return Predictions(rows, target, probabilities, class_names=class_names, files=files)
 
 
 def score_parts(parts: dict[str, Predictions], settings: Any) -> dict[str, dict[str, Estimate]]:
