@@ -88,7 +88,9 @@ def _join(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     inputs, target = [batch[0] for batch in batches], torch.cat([batch[1] for batch in batches])
-    weights = [weight for _, _, *rest in batches for weight in rest]
+    weights, rest = list[Tensor](), list[Tensor]()
+    for _, _, *rest in batches:
+        weights += rest
     weight = torch.cat(weights) if weights else None
     if isinstance(inputs[0], dict):
         named = {name: torch.cat([part[name] for part in inputs]) for name in inputs[0]}  # type: ignore[index]

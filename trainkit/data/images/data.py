@@ -125,8 +125,8 @@ class ImageData(DataModule):
     def load(self) -> int:
         """Finds the images, looks at each, and decodes them."""
         listing = list_images(self.path, self.other_paths, self.table)
-        labels_of(listing, self.table)  # a mistake there is told before the long work
-        num_found, self.num_ignored = len(listing), listing.num_ignored
+        wanted = labels_of(listing, self.table)  # a mistake there is told before the long work
+        num_found, parts, self.num_ignored = len(listing), set(listing.sizes), listing.num_ignored
         looks = list(look_at(listing.paths))
         seen = [look for look in looks if isinstance(look, Look)]
         bad = {at: look.reason for at, look in enumerate(looks) if not isinstance(look, Look)}
@@ -144,7 +144,11 @@ class ImageData(DataModule):
         self._sizes = Counter((look.header.height, look.header.width) for look in kept)
         self.num_deep = sum(look.header.is_deep for look in kept)
         self.sizes = self.listing.sizes
+        for part in parts - self.sizes.keys():
+            raise DataError(f"no image of the {part} part can be read", where="data.on_error")
         self.labels = labels_of(self.listing, self.table)
+        for name in sorted(set(wanted.names) - set(self.labels.names)):
+            raise DataError(f"no image of the class '{name}' can be read", where="data.on_error")
         self.reader = ImageReader(form, self.on_error)
         self.fingerprint = self._fingerprint(kept)
         return len(self.listing)
@@ -221,7 +225,7 @@ class ImageData(DataModule):
         is_small = channels * height * width <= FLAT_CELLS
         sides = (height, width) if is_small else (min(height, FLAT_SIDE), min(width, FLAT_SIDE))
         flat = np.empty((len(self.source), channels * math.prod(sides)), np.float32)
-        for rows in torch.arange(len(self.source)).split(ROWS_AT_ONCE):
+        for rows in torch.split(torch.arange(len(self.source)), ROWS_AT_ONCE):
             inputs = self.source.fetch(rows, 0)[0]
             assert isinstance(inputs, Tensor)
             shrunk = inputs.float() if is_small else functional.adaptive_avg_pool2d(inputs.float(), sides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainkit.data.images.form import Header, ImageForm
 
@@ -53,28 +53,28 @@ def decode(data: bytes, form: ImageForm) -> np.ndarray:
     Raises:
         UnreadableImageError: It cannot be decoded to its end.
     """
-    image = _opened(data)
-    # A JPEG is decoded at a half, a quarter or an eighth of its size where that leaves twice what is needed.
-    longest = 2 * max(form.height, form.width)
-    image.draft(None, (longest, longest))
-    try:
-        image.load()
-        return fitted(ImageOps.exif_transpose(image), form)
-    except Exception as error:  # a decoder fed with damaged bytes raises whatever it likes: the reason is handed on
-        raise UnreadableImageError(_reason(error)) from error
+    return fitted(_opened(data), form)
 
 
 def fitted(image: Image.Image, form: ImageForm) -> np.ndarray:
-    """Pixels of an opened image, its alpha laid on white: uint8 [channels, height, width].
+    """Pixels of an opened image, turned as its EXIF data says, its alpha on white: uint8 [channels, height, width].
 
     Args:
         image: Of any mode that is supported.
         form: To bring it to.
 
     Raises:
-        UnreadableImageError: It has a mode that is not supported.
+        UnreadableImageError: It has a mode that is not supported, or cannot be decoded to its end.
     """
     _check_mode(image)
+    # A JPEG is decoded at a half, a quarter or an eighth of its size where that leaves twice what is needed.
+    longest = 2 * max(form.height, form.width)
+    try:
+        image.draft(None, (longest, longest))
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except Exception as error:  # a decoder fed with damaged bytes raises whatever it likes: the reason is handed on
+        raise UnreadableImageError(_reason(error)) from error
     if image.mode in _DEEP:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -99,9 +99,9 @@ def _opened(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(f"it unfolds to more than {MOST_PIXELS:,} pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadableImageError("it is no image of a known format") from error
-    except Exception as error:  # as in decode
+    except Exception as error:  # as in fitted
         raise UnreadableImageError(_reason(error)) from error
     if image.width * image.height > MOST_PIXELS:
         raise UnreadableImageError(f"it unfolds to more than {MOST_PIXELS:,} pixels")
@@ -120,7 +120,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception as error:  # as in decode
+    except Exception as error:  # as in fitted
         raise UnreadableImageError(f"its EXIF data: {_reason(error)}") from error
 
 

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -118,11 +119,12 @@ class CacheFile:
     """
 
     def __init__(self, folder: Path, name: str, source: str, digest: str, form: ImageForm, num_images: int) -> None:
-        self.folder, self.name, self.form, self.num_images = folder, name, form, num_images
+        self.folder, self.form, self.num_images = folder, form, num_images
+        self.name = re.sub(r"[^\w.-]", "_", name)
         made_by = json.dumps([CACHE_VERSION, PIL.__version__, form.to_json()])
         self.origin = hashlib.sha256(f"{source}\n{json.dumps(form.to_json())}".encode(errors="replace")).hexdigest()
         self.key = hashlib.sha256(f"{digest}\n{made_by}".encode()).hexdigest()
-        self.pixels = folder / f"{name}-{self.key[:16]}.pixels"
+        self.pixels = folder / f"{self.name}-{self.key[:16]}.pixels"
         self.facts = self.pixels.with_suffix(".npz")
 
     def load_or_make(self, decoding: Decoding) -> Decoded:

@@ -38,26 +38,30 @@ class ImageReader(Reader):
 
     def read(self, path: Path) -> tuple[Inputs, dict[str, int]]:
         """Pixels uint8 [N, channels, height, width] of an image, or of all images in a folder."""
-        return self.read_named(path)[:2]
+        return self._of_path(path)[:2]
 
-    def read_named(self, source: Any) -> Samples:
+    def read_named(self, source: Any) -> Samples | None:
         """Pixels of images, with the names of files.
 
         Args:
-            source: A file, a folder, a Pillow image, an array of an image (uint8 [height, width] or [height, width, 3
-                or 4]), a list or tuple of any of these but folders, or uint8 [N, channels, height, width] in the form.
+            source: A file, a folder, a Pillow image, an array (uint8 [height, width] or [height, width, 1, 3 or 4]), or
+                several of them but folders.
+
+        Returns:
+            The samples; None for anything else.
 
         Raises:
-            DataError: It is none of these, holds no image, or one that cannot be read.
+            DataError: It holds no image, or one that cannot be read.
         """
-        if isinstance(source, (np.ndarray, Tensor)):
-            array = source.numpy() if isinstance(source, Tensor) else source
-            if array.shape[1:] == self.form.shape and array.dtype == np.uint8:
-                return Samples(torch.from_numpy(np.array(array)), {})
-            source = list(array) if array.ndim == 4 else [array]
         if isinstance(source, (str, Path)):
             return self._of_path(Path(source))
-        items = list(source) if isinstance(source, (list, tuple)) else [source]
+        if isinstance(source, (np.ndarray, Tensor)):
+            if tuple(source.shape[1:]) == self.form.shape:
+                return None  # as the net takes them
+            source = list(source) if source.ndim == 4 else [source]
+        if not isinstance(source, (list, tuple, Image.Image)):
+            return None
+        items: list[Any] = [source] if isinstance(source, Image.Image) else list(source)
         if items and all(isinstance(item, (str, Path)) for item in items):
             return self._gather([Path(item) for item in items], [str(item) for item in items])
         return Samples(self._of_objects(items), {})
@@ -85,7 +89,7 @@ class ImageReader(Reader):
             is_image = item.ndim == 2 or (item.ndim == 3 and item.shape[2] in (1, 3, 4))
             if item.dtype != np.uint8 or not is_image:
                 found = f"image {place} is {item.dtype} {list(item.shape)}"
-                expected = f"uint8 [height, width], [height, width, 3], or [N, {str(list(self.form.shape))[1:]}"
+                expected = f"uint8 [height, width] or [height, width, 3], or [N, {str(list(self.form.shape))[1:]}"
                 raise DataError(found, where="source", expected=expected)
             item = Image.fromarray(item[:, :, 0] if item.shape[2:] == (1,) else item)
         if not isinstance(item, Image.Image):
