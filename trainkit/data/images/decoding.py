@@ -116,8 +116,8 @@ def _check_mode(image: Image.Image) -> None:
 
 def _orientation(image: Image.Image) -> int:
     """How the image is to be turned, 1 to 8; a PNG that says so after its pixels is not asked here."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1  # Pillow gives a TIFF the size that it has once it is turned
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception as error:  # as in fitted
@@ -126,7 +126,13 @@ def _orientation(image: Image.Image) -> int:
 
 def _is_grey(image: Image.Image) -> bool:
     if image.mode in ("P", "PA"):
-        colours = np.asarray(image.getpalette("RGB") or []).reshape(-1, 3)
+        palette = image.palette
+        if palette is None:
+            return True
+        # Not by getpalette(), for which a GIF decodes its pixels. Of BGRX only the first three count.
+        colours = np.frombuffer(bytes(palette.palette), np.uint8)
+        width = len(palette.rawmode or palette.mode)
+        colours = colours[: len(colours) // width * width].reshape(-1, width)[:, :3]
         return bool((colours == colours[:, :1]).all())
     return image.mode in _GREY
 

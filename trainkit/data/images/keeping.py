@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import PIL
 
+from trainkit.data.array_reading import BROKEN_FILE
 from trainkit.data.images.form import ImageForm
 from trainkit.data.images.reading import Pixels, Unreadable, is_first_process
 from trainkit.errors import DataError
@@ -137,7 +137,7 @@ class CacheFile:
         if self.facts.exists() or self.pixels.exists():
             try:
                 return self._load()
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except BROKEN_FILE as error:
                 why = f"{self.pixels} is broken ({error})"
         stale = [facts for facts in self._others() if facts != self.facts]
         if stale and why is None:
@@ -160,9 +160,9 @@ class CacheFile:
         Raises:
             ValueError: It is not what was written.
         """
-        with np.load(self.facts, allow_pickle=False) as facts:
-            about, sums, positions, reasons = (facts[name] for name in ("about", "sums", "positions", "reasons"))
-        about = json.loads(str(about))
+        with self.facts.open("rb") as file, np.load(file, allow_pickle=False) as facts:
+            sums, positions, reasons = (facts[name] for name in ("sums", "positions", "reasons"))
+            about = json.loads(str(facts["about"]))
         if about["key"] != self.key:
             raise ValueError("of other images")
         shape = (len(sums), *self.form.shape)
@@ -205,10 +205,10 @@ class CacheFile:
         found = []
         for facts in sorted(self.folder.glob("*.npz")) if self.folder.is_dir() else []:
             try:
-                with np.load(facts, allow_pickle=False) as values:
+                with facts.open("rb") as file, np.load(file, allow_pickle=False) as values:
                     if json.loads(str(values["about"]))["origin"] == self.origin:
                         found.append(facts)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # of another program, or of no use to anyone
+            except BROKEN_FILE:  # of another program, or of no use to anyone
                 continue
         return found
 
