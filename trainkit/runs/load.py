@@ -131,6 +131,10 @@ class Run:
         """
         return self.predict_samples(self.samples(source))
 
+    def predict_inputs(self, inputs: Inputs) -> pd.DataFrame:
+        """Predictions of inputs that ``read`` gave, as ``predict`` gives them."""
+        return self.predict_samples(Samples(inputs, {}))
+
     def predict_samples(self, samples: Samples) -> pd.DataFrame:
         """Predictions of what ``samples`` gave, as ``predict`` gives them."""
         predicted = self.predictor.predict_inputs(samples.inputs)

@@ -20,3 +20,14 @@ def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)  # type: ignore[arg-type]
     return path
+
+
+def write_classes(
+    folder: Path, name: str = "pics", *, size: int = 8, channels: int = 1, seed: int = 0, **counts: int
+) -> Path:
+    """Writes a folder of classes that brightness tells apart, so many pictures of each."""
+    for place, (label, count) in enumerate((counts or {"dark": 20, "light": 20}).items()):
+        for number in range(count):
+            drawn = picture(1000 * place + number + seed, size, size, channels, level=100 * (place % 2))
+            save(folder / name / label / f"{number:03d}.png", drawn)
+    return folder / name

@@ -243,7 +243,8 @@ class ImageData(DataModule):
         if not count:
             return []
         listed = "; ".join(f"{name} ({reason})" for name, reason in list(self.skipped.items())[:20])
-        return [f"{count:,} images could not be read and were left out: {listed}" + "; …" * (count > 20)]
+        told = "image could not be read and was" if count == 1 else "images could not be read and were"
+        return [f"{count:,} {told} left out: {listed}" + "; …" * (count > 20)]
 
     def describe(self) -> str:
         """Name, number and form, and what was done to or left of the images."""

@@ -88,7 +88,7 @@ def fitted(image: Image.Image, form: ImageForm) -> np.ndarray:
         image = ImageOps.pad(image, size, smooth)
     else:
         image = image.resize(size, smooth)
-    pixels = np.asarray(image)
+    pixels = np.array(image)  # a copy: what Pillow lends may not be written to
     return np.ascontiguousarray(pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1))
 
 

@@ -137,7 +137,7 @@ class CacheFile:
         if self.facts.exists() or self.pixels.exists():
             try:
                 return self._load()
-            except BROKEN_FILE as error:
+            except (*BROKEN_FILE, KeyError) as error:
                 why = f"{self.pixels} is broken ({error})"
         stale = [facts for facts in self._others() if facts != self.facts]
         if stale and why is None:
@@ -208,7 +208,7 @@ class CacheFile:
                 with facts.open("rb") as file, np.load(file, allow_pickle=False) as values:
                     if json.loads(str(values["about"]))["origin"] == self.origin:
                         found.append(facts)
-            except BROKEN_FILE:  # of another program, or of no use to anyone
+            except (*BROKEN_FILE, KeyError):  # of another program, or of no use to anyone
                 continue
         return found
 
