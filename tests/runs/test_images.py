@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     workers: int,
     k: int,
 ) -> None:
-    options = (*FIT, f"data.cache={cache}", f"data.num_workers={workers}", "trainer.max_epochs=3")
+    options: tuple[str, ...] = (*FIT, f"data.cache={cache}", f"data.num_workers={workers}", "trainer.max_epochs=3")
     options = (*options, "checkpoint.every_n_steps=5", f"trainer.steps_per_execution={k}")
     stop_at(None)
     assert cli(*options, "run.dir=whole").code == 0

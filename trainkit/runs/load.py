@@ -115,13 +115,14 @@ class Run:
         data.setup()
         self._data = data
 
-    def predict(self, source: str | Path | pd.DataFrame | np.ndarray | Tensor | Dataset[Any]) -> pd.DataFrame:
+    def predict(
+        self, source: str | Path | pd.DataFrame | np.ndarray | Tensor | Dataset[Any] | list[Any]
+    ) -> pd.DataFrame:
         """Predicts new samples.
 
         Args:
-            source: A file (.csv, .parquet; .npy, .npz for arrays), a DataFrame, an array or tensor [N, ...], or a
-                map-style ``Dataset``. The target may be missing. Of images also a folder or an image file, a list of
-                image files, Pillow images or arrays [height, width, 3], or one of these.
+            source: A file (.csv, .parquet; .npy, .npz; an image, or a folder of them), a DataFrame, an array or tensor
+                [N, ...], a map-style ``Dataset``, or a list of image files, Pillow images or arrays [height, width, 3].
 
         Returns:
             A row per sample: ``row``, ``file`` where samples are files, ``prediction``, and ``p_<class>`` for classes.

@@ -34,7 +34,7 @@ def test_formats_without_loss_give_the_pixels(kind: str) -> None:
     data = encoded(WHOLE, kind, **({"lossless": True} if kind == "WEBP" else {}))
     assert read_header(data) == Header(6, 10, False, False)
     pixels = decode(data, FORM)
-    assert (pixels.dtype, pixels.shape, pixels.flags["C_CONTIGUOUS"]) == (np.uint8, (3, 6, 10), True)
+    assert pixels.dtype == np.uint8 and pixels.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(pixels, WHOLE.transpose(2, 0, 1))
 
 
@@ -78,7 +78,7 @@ def test_orientation_is_applied(kind: str, orientation: int) -> None:
     }[orientation]
     header = read_header(data)
     assert (header.height, header.width) == turned.shape[:2]
-    pixels = decode(data, ImageForm(*turned.shape[:2], 3))
+    pixels = decode(data, ImageForm(turned.shape[0], turned.shape[1], 3))
     assert np.abs(pixels.astype(int) - turned.transpose(2, 0, 1)).mean() < 4
 
 
@@ -153,7 +153,7 @@ def test_a_file_cut_anywhere_is_read_or_named_unreadable(kind: str) -> None:
 def test_damaged_bytes_give_pixels_or_a_reason_and_nothing_else(kind: str) -> None:
     draw = np.random.default_rng(1)
     whole = np.frombuffer(encoded(smooth(20, 30), kind), np.uint8)
-    outcomes = set()
+    outcomes = set[object]()
     for _ in range(150):
         data = whole.copy()
         data[draw.integers(0, len(data), 4)] = draw.integers(0, 256, 4)
@@ -161,7 +161,7 @@ def test_damaged_bytes_give_pixels_or_a_reason_and_nothing_else(kind: str) -> No
             read_header(data.tobytes())
             outcomes.add(decode(data.tobytes(), FORM).shape)
         except UnreadableImageError as error:
-            outcomes.add(type(error).__name__)  # type: ignore[arg-type]
+            outcomes.add(type(error).__name__)
     assert "UnreadableImageError" in outcomes and outcomes <= {(3, 6, 10), "UnreadableImageError"}
 
 

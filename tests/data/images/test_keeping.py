@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -123,7 +124,8 @@ def test_decoding_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_swept_away_after_a_day(tmp_path: Path) -> None:
     old, new = tmp_path / ".pics-0123.pixels.77.tmp", tmp_path / ".pics-4567.pixels.78.tmp"
-    old.touch(), new.touch()
+    for path in (old, new):
+        path.touch()
     os.utime(old, (0, time.time() - 100_000))
     cache(tmp_path).load_or_make(Decoding())
     assert not old.exists() and new.exists()
@@ -149,7 +151,7 @@ def test_a_folder_that_cannot_be_made_and_a_full_disk(tmp_path: Path, monkeypatc
         with pytest.raises(DataError, match="No space left on device"):
             cache(tmp_path).load_or_make(Decoding())
     usage = namedtuple("usage", "free")
-    monkeypatch.setattr(keeping.shutil, "disk_usage", lambda folder: usage(100))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(100))
     with pytest.raises(DataError, match=r"takes 0.0 GB, and '.*' has 0.0 GB left"):
         cache(tmp_path).load_or_make(Decoding())
 

@@ -81,15 +81,14 @@ def test_tables_of_parts(tmp_path: Path) -> None:
     assert listing.sizes == {"train": 4, "test": 2}
     table(tmp_path / "new.csv", "a", label=["Z"])
     assert "no image of the class 'Z', and the test part has" in refusal(main, {"test": tmp_path / "new.csv"}, TARGET)
-    table(tmp_path / "gap.csv", "ab", sun=[1, None])
-    frame = pd.read_csv(tmp_path / "gap.csv").assign(file=["a.png", None])
-    frame.to_csv(tmp_path / "gap.csv", index=False)
+    (tmp_path / "gap.csv").write_text("file,label\na.png,X\n,Y\n")
     assert "'file' names no image in row 1" in refusal(tmp_path / "gap.csv", {}, TARGET)
 
 
 def test_what_does_not_fit_together(pics: Draw, tmp_path: Path) -> None:
     root, path = pics(cat=2, dog=2), table(tmp_path / "labels.csv")
-    for name, value in {"target": "label", "file": "file", "separator": "|", "images": root}.items():
+    given: dict[str, Any] = {"target": "label", "file": "file", "separator": "|", "images": root}
+    for name, value in given.items():
         assert f"data.{name} is given, and data.path is a folder" in refusal(root, {}, TableSettings(**{name: value}))
     assert "data.target_kind is number" in refusal(root, {}, TableSettings(target_kind="number"))
     assert "has the columns file, label, and none of them is named as the target" in refusal(path)

@@ -107,7 +107,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("kind", [Terminal, io.StringIO])
 def test_progress_is_shown_once_it_takes_long(kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(reading.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = kind()
     with Progress(100, "decoding", stream) as progress:
         for seconds in (1, 2, 4, 8):
