@@ -204,7 +204,7 @@ def _keep_error(config: DictConfig, error: TrainkitError) -> None:
 
 def write_reports(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
     """Writes ``report.html`` and ``MODEL_CARD.md`` of a run."""
-    from trainkit.reports import write_model_card, write_report
+    from trainkit.reports import examples_of, write_model_card, write_report
     from trainkit.training import read_metrics
 
     config = plain(parts.config)
@@ -212,7 +212,8 @@ def write_reports(run: RunDirectory, result: Result, parts: RunParts, prediction
     counts = unseen_cells(parts.data)
     notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
     notes += parts.data.notes()
-    write_report(run.path, result.to_json(), config, history, predictions, notes=notes)
+    examples = examples_of(parts.data, predictions)
+    write_report(run.path, result.to_json(), config, history, predictions, notes=notes, examples=examples)
     spec = None if isinstance(parts.data, LoaderData) else parts.data.spec
     write_model_card(run.path, result.to_json(), config, spec, predictions, notes=notes)
 

@@ -52,6 +52,7 @@ def test_from_a_folder_to_predictions_with_names(cli: Cli, tmp_path: Path) -> No
     assert "file" not in by_image
     np.testing.assert_array_equal(by_path["p_light"], by_image["p_light"])
     np.testing.assert_array_equal(by_path["p_light"], run.predict(tmp_path / "new")["p_light"])
+    assert "Largest errors" not in (tmp_path / "run" / "report.html").read_text()  # there are none
     assert "the run's own data, unchanged" in cli("evaluate", "run").stdout
     save(tmp_path / "pics" / "dark" / "000.png", picture(99, 9, 9))
     assert "saved predictions (the data has changed since)" in cli("evaluate", "run").stdout
@@ -68,7 +69,7 @@ def test_weights_are_the_same_wherever_images_are_kept_and_whatever_reads_them(c
     for name, options in ways.items():
         made = cli(*FIT, *options, "data.image_size=6", "trainer.max_epochs=2", f"run.dir={name}")
         assert made.code == 0, made.stderr
-        assert f"cache {tmp_path}/.trainkit_cache" in made.stdout or name not in ("disk", "again")
+        assert " · cache .trainkit_cache\n" in made.stdout or name not in ("disk", "again")
     first = load_file(tmp_path / "memory" / "model.safetensors")
     results = {name: read_json(tmp_path / name / "result.json") for name in ways}
     for name in ways:
@@ -120,6 +121,8 @@ def test_a_number_from_a_table(cli: Cli, tmp_path: Path) -> None:
     assert "regression (auto) · age" in made.stdout
     saved = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert set(saved["file"]) < set(names)
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert report.count('src="data:image/png;base64,') == 12
     assert np.corrcoef(saved["target"], saved["prediction"])[0, 1] > 0.9
 
 

@@ -117,7 +117,8 @@ class ImageData(DataModule):
         )
         self.image_size, self.resize, self.channels = image_size, resize, channels
         self.on_error, self.cache = on_error, cache
-        self.cache_dir = Path(cache_dir) if cache_dir else place.parent / FOLDER
+        named = self.path if self.path.name not in ("", "..") else place
+        self.cache_dir = Path(cache_dir) if cache_dir else named.parent / FOLDER
         self.skipped: dict[str, str] = {}
         self.num_deep = 0
         self._sizes: Counter[tuple[int, int]] = Counter()
