@@ -81,8 +81,9 @@ def _example(split: str, made: Predictions, row: int, pixels: np.ndarray) -> Exa
         true, predicted = made.class_names[int(made.target[row])], made.class_names[best]
         return Example(split, made.files[row], true, predicted, f"{made.probabilities[row, best]:.3f}", pixels)
     target, value = float(made.target[row]), float(np.asarray(made.values)[row])
-    texts = (format_number(number, decimals_for(target, value)) for number in (target, value, value - target))
-    return Example(split, made.files[row], *texts, pixels=pixels)
+    decimals = decimals_for(target, value)
+    true, predicted, error = (format_number(number, decimals) for number in (target, value, value - target))
+    return Example(split, made.files[row], true, predicted, error, pixels)
 
 
 def examples_section(examples: Sequence[Example]) -> Markup:

@@ -16,7 +16,7 @@ import pytest
 
 from trainkit.data.images import keeping
 from trainkit.data.images.form import ImageForm
-from trainkit.data.images.keeping import CacheFile, Decoded, choose_cache, free_memory, in_memory, nowhere
+from trainkit.data.images.keeping import CacheFile, Decoded, choose_cache, free_memory, in_memory, mapped, nowhere
 from trainkit.data.images.reading import Pixels, Unreadable, sums_of
 from trainkit.errors import DataError
 
@@ -59,10 +59,18 @@ def test_memory_disk_and_nothing_hold_the_same(tmp_path: Path) -> None:
 def test_a_file_serves_again_and_is_not_changed_by_its_user(tmp_path: Path) -> None:
     decoding = Decoding()
     first = cache(tmp_path / "new").load_or_make(decoding)
-    assert isinstance(first.values, np.memmap)
+    assert first.values is not None
     first.values[:] = 0  # of this process alone
     check(cache(tmp_path / "new").load_or_make(decoding))
     assert decoding.times == 1
+
+
+def test_a_file_may_be_larger_than_the_memory(tmp_path: Path) -> None:
+    size = 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(size)
+    values = mapped(tmp_path / "sparse", (2, size // 2))
+    assert values.nbytes == size and values[1, -1] == 0
 
 
 def test_other_images_and_other_forms_have_files_of_their_own(tmp_path: Path) -> None:

@@ -159,10 +159,10 @@ class ImageData(DataModule):
 
     def _decode(self, listing: Listing, seen: Sequence[Look], form: ImageForm) -> Decoded:
         decoding = functools.partial(decode_all, listing.paths, form)
-        cache = choose_cache(self.cache, len(listing), form)
-        if cache == "none":
+        self._keeps = choose_cache(self.cache, len(listing), form)
+        if self._keeps == "none":
             return nowhere(decoding, form)
-        if cache == "memory":
+        if self._keeps == "memory":
             return in_memory(decoding, len(listing), form)
         digest = hashlib.sha256(b"".join(look.digest for look in seen)).hexdigest()
         source = os.path.abspath(self.path)
@@ -249,7 +249,7 @@ class ImageData(DataModule):
 
     def describe(self) -> str:
         """Name, number and form, and what was done to or left of the images."""
-        form, cache = self.reader.form, "decoded on the fly" if self.decoded.values is None else ""
+        form = self.reader.form
         parts = [f"{self.name} {len(self.listing):,} images {'×'.join(map(str, form.shape))}"]
         if set(self._sizes) != {(form.height, form.width)}:
             done = {"crop": "cropped", "squash": "squashed", "pad": "padded"}[self.resize]
@@ -259,9 +259,8 @@ class ImageData(DataModule):
             parts.append(f"{done} from {sizes}")
         if self.num_deep:
             parts.append(f"{self.num_deep:,} of 16 bits, reduced to 8")
-        if isinstance(self.decoded.values, np.memmap):
-            cache = f"cache {self.cache_dir}"
-        parts += [cache] if cache else []
+        kept = {"disk": f"cache {self.cache_dir}", "none": "decoded on the fly"}
+        parts += [kept[self._keeps]] if self._keeps in kept else []
         parts += role_words(self.roles)
         if self.skipped:
             parts.append(f"{len(self.skipped):,} unreadable, skipped")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -170,8 +172,7 @@ class CacheFile:
             raise ValueError("of another size")
         if sha256(self.pixels) != about["sha256"]:
             raise ValueError("its SHA-256 differs")
-        # Copy on write: torch wants tensors that may be written to, and the file stays as it is.
-        values = np.memmap(self.pixels, np.uint8, mode="c", shape=shape) if len(sums) else np.empty(shape, np.uint8)
+        values = mapped(self.pixels, shape) if len(sums) else np.empty(shape, np.uint8)
         return Decoded(values, sums, dict(zip(positions.tolist(), reasons.tolist(), strict=True)))
 
     def _make(self, decoding: Decoding) -> None:
@@ -217,6 +218,18 @@ class CacheFile:
         for path in self.folder.glob(f".{glob.escape(self.name)}-*.tmp"):
             if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                 path.unlink(missing_ok=True)
+
+
+def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A file as uint8 of some shape; what is written to it stays in this process, and the file as it is.
+
+    torch wants tensors that may be written to. Linux sets memory aside for such mappings unless it is told not to, and
+    would refuse a file that is larger than the memory, for which all this is made.
+    """
+    no_reserve = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which Python's mmap does not name
+    with path.open("rb") as file:
+        flags, prot = mmap.MAP_PRIVATE | no_reserve, mmap.PROT_READ | mmap.PROT_WRITE
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, flags=flags, prot=prot), np.uint8).reshape(shape)
 
 
 def free_memory() -> int:

@@ -141,9 +141,8 @@ def _decode(path: Path, form: ImageForm) -> Pixels | Unreadable:
 
 def sums_of(values: np.ndarray) -> np.ndarray:
     """int64 [2, channels]: the sums of uint8 [channels, height, width] and of their squares."""
-    counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in values])
-    levels = np.arange(256)
-    return np.stack([counts @ levels, counts @ levels**2])
+    flat = values.reshape(len(values), -1).astype(np.uint32)
+    return np.stack([flat.sum(axis=1, dtype=np.int64), (flat * flat).sum(axis=1, dtype=np.int64)])
 
 
 def refuse_unreadable(bad: dict[str, str], num_images: int, where: str = "data.path", can_skip: bool = True) -> None:
