@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,7 @@ def test_unreadable_images_are_refused_or_left_out_and_noted(cli: Cli, tmp_path:
         (["data.target=age"], "data.target is given, and data.path is a folder"),
         (["data.group=who"], "the images lie in folders of classes, and data.group names a column"),
         (["data.path=pics/dark"], "holds no folders and 60 images"),
+        (["data.cache=disk", "data.cache_dir=labels.csv/x"], "the cache 'labels.csv/x/pics-"),
         (["data.path=labels.csv"], "none of them is named as the target"),
         (
             ["data.path=labels.csv", "data.target=age"],
@@ -183,6 +186,16 @@ def test_several_sizes_and_an_empty_class_are_told(cli: Cli, tmp_path: Path) -> 
     assert "the images are of 2 sizes: 9×9 (120), 12×9 (1)" in made.stderr and "data.image_size=32" in made.stderr
     (tmp_path / "pics" / "none").mkdir()
     assert "there is no image in none of 'pics'" in cli(*FIT).stderr
+
+
+def test_a_bomb_is_refused_by_name(cli: Cli, tmp_path: Path) -> None:
+    data = bytearray((tmp_path / "pics" / "dark" / "000.png").read_bytes())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)  # width and height in the header, before its check sum
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "pics" / "dark" / "bomb.png").write_bytes(data)
+    made = cli(*FIT)
+    assert made.code == 2 and "Traceback" not in made.stderr
+    assert "1 image of 121 cannot be read:\n    dark/bomb.png: it unfolds to more than 89,478,485 pixels" in made.stderr
 
 
 def test_several_labels_are_refused_until_a_task_learns_them(cli: Cli, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -258,9 +259,21 @@ def test_names_that_are_no_text_are_shown_all_the_same(pics: Draw) -> None:
     assert "dark/\ufffd.png" in names and "dark/001.png" in names
 
 
+def test_another_process_gets_no_pixels_and_takes_them_again(pics: Draw) -> None:
+    for cache in ("memory", "disk", "none"):
+        data = set_up(pics(channels=3, size=30), cache=cache)
+        sent = pickle.dumps(data)
+        assert len(sent) < 40 * 30 * 30
+        other = pickle.loads(sent)
+        other.setup()
+        assert torch.equal(inputs_of(other), inputs_of(data)) and other.fingerprint == data.fingerprint
+
+
 def test_an_image_that_goes_while_it_is_streamed_is_named(pics: Draw) -> None:
     root = pics()
     data = set_up(root, cache="none")
     (root / "dark" / "001.png").unlink()
     with pytest.raises(DataError, match=r"001.png' cannot be read any more: there is no such file"):
         data.source.fetch(torch.tensor([0, 1]), 0)
+    with pytest.raises(DataError, match=r"001.png' cannot be read any more: there is no such file"):
+        data.flat_arrays()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,11 +88,15 @@ def test_links_are_followed_and_loops_of_links_end(tmp_path: Path) -> None:
     assert len(found.names) == len(set(found.names)) < 12
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every folder")
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
-    locked = touch(tmp_path, "cat/1.png") / "cat"
-    locked.chmod(0)
-    try:
-        assert f"'{locked}' cannot be read: Permission denied" in refusal(tmp_path)
-    finally:
-        locked.chmod(0o755)
+@pytest.mark.parametrize("closed", [".", "cat", "cat/deep"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "cat/1.png", "cat/deep/2.png", "dog/1.png")
+    scandir = os.scandir
+
+    def guarded(folder: Path) -> Any:
+        if Path(folder) == tmp_path / closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert f"'{tmp_path / closed}' cannot be read: Permission denied" in refusal(tmp_path)

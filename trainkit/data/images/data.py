@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from trainkit.data.images.form import Channels, ImageForm, Resize, check_form, c
 from trainkit.data.images.keeping import FOLDER, Cache, CacheFile, Decoded, choose_cache, in_memory, nowhere
 from trainkit.data.images.listing import Listing, TableSettings, labels_of, list_images
 from trainkit.data.images.reader import ImageReader, OnError
-from trainkit.data.images.reading import Look, decode_all, look_at, refuse_unreadable
+from trainkit.data.images.reading import Look, Pixels, decode_all, look_at, refuse_unreadable
 from trainkit.data.images.source import ImageFiles, ImageSource
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import Standardize
@@ -34,8 +34,6 @@ from trainkit.types import DataSpec, TargetKind
 
 FLAT_SIDE, FLAT_CELLS = 32, 5_000
 """Baselines see larger images shrunk to so many pixels a side; so many numbers of an image are left as they are."""
-
-ROWS_AT_ONCE = 256
 
 
 class ImageData(DataModule):
@@ -119,12 +117,17 @@ class ImageData(DataModule):
         self.on_error, self.cache = on_error, cache
         named = self.path if self.path.name not in ("", "..") else place
         self.cache_dir = Path(cache_dir) if cache_dir else named.parent / FOLDER
-        self.skipped: dict[str, str] = {}
         self.num_deep = 0
         self._sizes: Counter[tuple[int, int]] = Counter()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the images: another process takes them from the cache, or decodes them again."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("decoded", "source")}
+        return kept | {"_is_set_up": False}
+
     def load(self) -> int:
         """Finds the images, looks at each, and decodes them."""
+        self.skipped = dict[str, str]()
         listing = list_images(self.path, self.other_paths, self.table)
         wanted = labels_of(listing, self.table)  # a mistake there is told before the long work
         num_found, parts, self.num_ignored = len(listing), set(listing.sizes), listing.num_ignored
@@ -225,13 +228,20 @@ class ImageData(DataModule):
         channels, height, width = self.reader.form.shape
         is_small = channels * height * width <= FLAT_CELLS
         sides = (height, width) if is_small else (min(height, FLAT_SIDE), min(width, FLAT_SIDE))
-        flat = np.empty((len(self.source), channels * math.prod(sides)), np.float32)
-        for rows in torch.split(torch.arange(len(self.source)), ROWS_AT_ONCE):
-            inputs = self.source.fetch(rows, 0)[0]
-            assert isinstance(inputs, Tensor)
-            shrunk = inputs.float() if is_small else functional.adaptive_avg_pool2d(inputs.float(), sides)
-            flat[rows.numpy()] = shrunk.flatten(1).numpy()
+        flat = np.empty((len(self.listing), channels * math.prod(sides)), np.float32)
+        kept = self.decoded.values
+        for row, image in enumerate(self._decoded_again() if kept is None else kept):
+            pixels = torch.from_numpy(image).float()
+            flat[row] = (pixels if is_small else functional.adaptive_avg_pool2d(pixels, sides)).flatten().numpy()
         return flat
+
+    def _decoded_again(self) -> Iterator[np.ndarray]:
+        """The images that are not kept, in order, on every core."""
+        made = decode_all(self.listing.paths, self.reader.form)
+        for path, pixels in zip(self.listing.paths, made, strict=True):
+            if not isinstance(pixels, Pixels):
+                raise DataError(f"'{path}' cannot be read any more: {pixels.reason}", where="data.path")
+            yield pixels.values
 
     def file_names(self, rows: np.ndarray) -> np.ndarray:
         """The names of images by row of the pool, as predictions show them."""

@@ -62,11 +62,10 @@ def find_classes(root: Path, where: str = "data.path") -> Folder:
     """
     classes, num_loose = subfolders(root), 0
     found = Folder()
-    with os.scandir(root) as entries:
-        for entry in entries:
-            is_other = not entry.is_dir()
-            found.num_ignored += is_other
-            num_loose += is_other and entry.name.lower().endswith(EXTENSIONS)
+    for entry in _entries(root):
+        is_other = not _is_folder(entry)
+        found.num_ignored += is_other
+        num_loose += is_other and entry.name.lower().endswith(EXTENSIONS)
     if not classes:
         images = f" and {num_loose:,} images" if num_loose else ""
         raise DataError(
@@ -120,8 +119,7 @@ def find_parts(root: Path) -> dict[str, Path]:
 
 def subfolders(root: Path) -> list[str]:
     """Names of the folders in a folder that are not hidden, sorted."""
-    with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return [entry.name for entry in _entries(root) if _is_folder(entry) and not entry.name.startswith(".")]
 
 
 def existing(path: Path, where: str) -> Path:
@@ -148,16 +146,27 @@ def _walk(folder: Path, prefix: str, seen: set[tuple[int, int]]) -> Iterator[str
         if (about.st_dev, about.st_ino) in seen:
             return
         seen.add((about.st_dev, about.st_ino))
-        with os.scandir(folder) as entries:
-            sorted_entries = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"'{folder}' cannot be read: {error.strerror}", where="data.path") from error
-    for entry in sorted_entries:
+        raise _unreadable(folder, error) from error
+    for entry in _entries(folder):
         name = prefix + entry.name
         if not _is_folder(entry):
             yield name
         elif not entry.name.startswith("."):
             yield from _walk(Path(entry.path), f"{name}/", seen)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, sorted."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"'{folder}' cannot be read: {error.strerror}", where="data.path")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
