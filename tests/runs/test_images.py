@@ -128,6 +128,21 @@ def test_a_number_from_a_table(cli: Cli, tmp_path: Path) -> None:
     assert np.corrcoef(saved["target"], saved["prediction"])[0, 1] > 0.9
 
 
+def test_weights_of_rows_count_wherever_images_are_kept(cli: Cli, tmp_path: Path) -> None:
+    names = [f"pics/{label}/{number:03d}.png" for label in ("dark", "light") for number in range(60)]
+    columns = {"file": names, "kind": np.repeat(["a", "b"], 60), "w": np.arange(120) % 5}
+    pd.DataFrame(columns).to_csv(tmp_path / "labels.csv", index=False)
+    table = ("fit", "data=images", "data.path=labels.csv", "data.target=kind", *SHORT, "trainer.max_epochs=2")
+    ways = {"memory": (), "streamed": ("data.num_workers=1", "trainer.steps_per_execution=4"), "plain": ()}
+    for name, options in ways.items():
+        cache, weight = "none" if name == "streamed" else "memory", "null" if name == "plain" else "w"
+        made = cli(*table, f"data.cache={cache}", f"data.weight={weight}", *options, f"run.dir={name}")
+        assert made.code == 0, made.stderr
+    first, second, plain = (load_file(tmp_path / name / "model.safetensors") for name in ways)
+    assert all((first[key] == second[key]).all() for key in first)
+    assert any((first[key] != plain[key]).any() for key in first)
+
+
 def test_unreadable_images_are_refused_or_left_out_and_noted(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "pics" / "dark" / "001.png").write_bytes(b"")
     made = cli(*FIT, "trainer.max_epochs=1")
