@@ -15,6 +15,7 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LRScheduler
 
+from tests.data.images.pictures import write_classes
 from trainkit.config.check import check_config
 from trainkit.config.compose import compose
 from trainkit.config.shipped import groups
@@ -32,6 +33,7 @@ from trainkit.tasks import Task
 NEEDED = {
     "data=table": ["data.path=t.csv", "data.target=y", "model=mlp"],
     "data=arrays": ["data.path=t.npz", "model=mlp"],
+    "data=images": ["data.path=pics", "model=mlp"],
     "data=dataset": [
         *("+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=40"),
         *("+data.train.image_size=[3,8,8]", "+data.train.transform._target_=torchvision.transforms.ToTensor"),
@@ -69,6 +71,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [f"{row},{row * row % 11},{'ab'[row % 2]}" for row in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["x,z,y", *rows]))
+    write_classes(tmp_path)
     np.savez(tmp_path / "t.npz", x=np.random.default_rng(0).normal(size=(40, 3)), y=np.arange(40) % 2)
     return tmp_path
 

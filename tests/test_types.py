@@ -105,3 +105,10 @@ def test_a_step_output_unpacks() -> None:
     loss, outputs = torch.tensor(1.0), torch.ones(2, 3)
     loss_sum, weight, *rest = StepOutput(loss, 2.0, outputs, torch.zeros(2))
     assert (loss_sum is loss, weight, rest[0] is outputs) == (True, 2.0, True)
+
+
+def test_several_labels_are_as_many_outputs() -> None:
+    spec = DataSpec("vector", (3,), "multilabel", ("sun", "sea", "sand"))
+    sizes = spec.sizes()
+    assert (sizes["num_classes"], sizes["num_outputs"], sizes["out_features"]) == (3, 3, 3)
+    assert DataSpec.from_json(spec.to_json()) == spec

@@ -13,7 +13,7 @@ from trainkit.config import register
 
 if TYPE_CHECKING:
     from trainkit.api import check, compose, evaluate, fit, load_run, predict
-    from trainkit.data import ArrayData, DataModule, DatasetData, LoaderData, TableData
+    from trainkit.data import ArrayData, DataModule, DatasetData, ImageData, LoaderData, TableData
     from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
     from trainkit.models import CNN, MLP
     from trainkit.optim import adamw, constant, cosine, sgd
@@ -30,7 +30,7 @@ __version__ = "0.4.0"
 
 _HOMES = {
     "trainkit.api": ("check", "compose", "evaluate", "fit", "load_run", "predict"),
-    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "LoaderData", "TableData"),
+    "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "ImageData", "LoaderData", "TableData"),
     "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
     "trainkit.models": ("CNN", "MLP"),
     "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
@@ -58,6 +58,7 @@ __all__ = [
     "DatasetData",
     "Estimate",
     "Finding",
+    "ImageData",
     "LaunchError",
     "LoaderData",
     "Regression",

@@ -207,14 +207,16 @@ def _keep_error(config: DictConfig, error: TrainkitError) -> None:
 
 def write_reports(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
     """Writes ``report.html`` and ``MODEL_CARD.md`` of a run."""
-    from trainkit.reports import write_model_card, write_report
+    from trainkit.reports import examples_of, write_model_card, write_report
     from trainkit.training import read_metrics
 
     config = plain(parts.config)
     history = [tuple(row.values()) for row in read_metrics(run.metrics)] if run.metrics.is_file() else []
     counts = unseen_cells(parts.data)
     notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
-    write_report(run.path, result.to_json(), config, history, predictions, notes=notes)
+    notes += parts.data.notes()
+    examples = examples_of(parts.data, predictions)
+    write_report(run.path, result.to_json(), config, history, predictions, notes=notes, examples=examples)
     spec = None if isinstance(parts.data, LoaderData) else parts.data.spec
     write_model_card(run.path, result.to_json(), config, spec, predictions, notes=notes)
 
@@ -256,8 +258,9 @@ def predict(run: str | Path, file: str | Path, *, output: str | Path, trust: Seq
 
     Args:
         run: The run's directory.
-        file: A .csv or .parquet as the run was trained on (.npy or .npz for arrays); the target may be missing.
-        output: A .csv or .parquet to write: ``row``, ``prediction``, and ``p_<class>`` for classes.
+        file: A .csv or .parquet as the run was trained on (.npy or .npz for arrays, an image or a folder for images);
+            the target may be missing.
+        output: A .csv or .parquet to write: ``row``, ``file`` (images), ``prediction``, and ``p_<class>`` for classes.
         trust: Packages of yours whose classes the run may name.
 
     Returns:
@@ -275,15 +278,17 @@ def predict(run: str | Path, file: str | Path, *, output: str | Path, trust: Seq
     if not target.absolute().parent.is_dir():
         raise DataError(f"there is no directory '{target.parent}'", where="OUT")
     loaded = load_run(run, trust=trust)
-    inputs, unseen = loaded.read(file)
-    frame = loaded.predict_inputs(inputs)
+    samples = loaded.samples(file)
+    frame = loaded.predict_samples(samples)
     with atomic_path(target) as temporary:
         if target.suffix == ".csv":
             frame.to_csv(temporary, index=False)
         else:
             frame.to_parquet(temporary, index=False)
     narrator = Narrator()
-    for column, count in unseen.items():
+    for column, count in samples.unseen.items():
         narrator.say("unseen", f"{column}: {count:,} rows of categories that training never saw (unknown bucket)")
+    if samples.skipped:
+        narrator.say("skipped", f"{len(samples.skipped):,} unreadable: {'; '.join(samples.skipped[:5])}")
     narrator.say("file", f"{target} · {len(frame):,} rows")
     return target

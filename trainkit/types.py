@@ -22,7 +22,7 @@ Batch: TypeAlias = "tuple[Inputs, Tensor]"
 """Inputs and targets of B samples; where rows are weighted, their weights float32 [B] come third."""
 
 InputKind = Literal["table", "image", "signal", "vector", "other"]
-TargetKind = Literal["class", "number"]
+TargetKind = Literal["class", "number", "multilabel"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class DataSpec:
         input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``signal`` [channels, length],
             ``vector`` [D], or ``other``.
         input_shape: Shape of one sample without the batch; for a table ``(D,)``, the width of the flat matrix.
-        target_kind: ``class`` or ``number``.
-        class_names: Names of the classes in the order of the model's outputs; empty for numbers.
+        target_kind: ``class``, ``number``, or ``multilabel`` (targets float32 [N, K] of 0 and 1).
+        class_names: Names of the classes (or of the K labels) in the order of the model's outputs; empty for numbers.
         feature_names: Columns of a table in the order of the encoded inputs; empty where the data has no columns.
         cardinalities: Codes per categorical column, the unknown bucket included; empty without categories.
         num_numbers: Numeric columns of a table.
@@ -52,14 +52,14 @@ class DataSpec:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; 0 for a number."""
+        """Number of classes or labels; 0 for a number."""
         return len(self.class_names)
 
     def sizes(self) -> dict[str, Any]:
         """Arguments that fill a config's ``???`` and ``${spec:…}``, by name."""
-        num_outputs = self.num_classes if self.target_kind == "class" else 1
+        num_outputs = 1 if self.target_kind == "number" else self.num_classes
         sizes: dict[str, Any] = {"num_outputs": num_outputs, "out_features": num_outputs}
-        if self.target_kind == "class":
+        if self.target_kind != "number":
             sizes["num_classes"] = self.num_classes
         if self.input_kind == "image":
             channels, height, width = self.input_shape
@@ -117,6 +117,7 @@ class Predictions:
         values: float64 [N] for numbers, else None.
         class_names: Names of the K classes; empty for numbers.
         groups: Group of each row, int or text [N], where rows of one group are not independent; None where all are.
+        files: object [N], names of the files; None where a row is no file.
     """
 
     rows: np.ndarray
@@ -125,6 +126,7 @@ class Predictions:
     values: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     groups: np.ndarray | None = None
+    files: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -15,6 +15,7 @@ from trainkit.config.targets import judge_config
 
 CHOICES = [f"{group}={choice}" for group, names in groups().items() for choice in names]
 NEEDED = {
+    "data=images": ["data.path=pics"],
     "data=table": ["data.path=a.csv", "data.target=y"],
     "data=dataset": ["+data.train._target_=torchvision.datasets.FakeData"],
     "data=custom": ["data._target_=trainkit.data.Digits"],

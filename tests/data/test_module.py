@@ -134,7 +134,7 @@ def test_shares_out_of_range_are_refused(shares: tuple[float, float]) -> None:
 
 def test_a_batch_size_of_none_goes_by_the_size_of_the_training_part(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set_up(batch_size=None).batch_size == 32
-    monkeypatch.setattr("trainkit.data.module._BY_SIZE", {None: {70: 32}, "auto": {70: 32, 10_000: 64}})
+    monkeypatch.setattr("trainkit.data.batch_size._BY_SIZE", {None: {70: 32}, "auto": {70: 32, 10_000: 64}})
     assert set_up(batch_size=None).batch_size == LARGEST_BATCH == 256
     assert set_up(batch_size="auto").batch_size == 64
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from trainkit.data.encoding import TableEncoder
-from trainkit.data.readers import ArrayReader, NoReader, Reader, TableReader, reader_from_json
+from trainkit.data.reader import Reader
+from trainkit.data.readers import ArrayReader, NoReader, TableReader, reader_from_json
 from trainkit.errors import DataError
 
 SHAPE = (2, 3)

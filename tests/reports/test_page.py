@@ -31,6 +31,6 @@ def test_definitions_and_sections() -> None:
 def test_a_document_forbids_loading_anything() -> None:
     page = document("a < b", element("p", "x"))
     assert page.startswith("<!doctype html>")
-    assert "default-src 'none'; style-src 'unsafe-inline'" in page
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
     assert "<title>a &lt; b</title>" in page
     assert "prefers-color-scheme: dark" in page

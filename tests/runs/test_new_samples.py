@@ -83,7 +83,7 @@ def test_arrays_tensors_datasets_and_lists_of_samples_give_the_same(dataset_run:
     expected = dataset_run.predict(points)
     samples = [(point, 0) for point in points]
     for source in (points.numpy(), TensorDataset(points, torch.zeros(5)), samples):
-        pd.testing.assert_frame_equal(dataset_run.predict(source), expected)  # type: ignore[arg-type]
+        pd.testing.assert_frame_equal(dataset_run.predict(source), expected)
 
 
 def test_files_are_among_what_arrays_are_predicted_from(digits: RunDirectory) -> None:

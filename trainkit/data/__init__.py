@@ -9,6 +9,7 @@ from trainkit.data.arrays import ArrayData
 from trainkit.data.bundled import BundledTable, Digits
 from trainkit.data.dataset import DatasetData
 from trainkit.data.evaluation_loader import EvaluationBatch, EvaluationLoader
+from trainkit.data.images.data import ImageData
 from trainkit.data.loader import BatchLoader, Execution, Step
 from trainkit.data.loaders import LoaderData
 from trainkit.data.module import DataModule
@@ -29,6 +30,7 @@ __all__ = [
     "Execution",
     "ExecutionPlan",
     "GivenArrays",
+    "ImageData",
     "LoaderData",
     "LoaderState",
     "Splits",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainkit.data.sources import DatasetSource, Source
+from trainkit.data.sources import DatasetSource, Source, batch_of
 from trainkit.errors import TrainkitError
 from trainkit.types import Batch
 
@@ -61,7 +61,7 @@ def fetch_all(
     for batch in loader:
         if isinstance(batch, TrainkitError):
             raise batch
-        yield waiting.popleft(), (batch[0], batch[1])
+        yield waiting.popleft(), cast("Batch", tuple(batch))
 
 
 def fetch(source: Source, rows_per_step: list[Tensor], keys: list[int]) -> Batch:
@@ -88,6 +88,11 @@ def _join(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     inputs, target = [batch[0] for batch in batches], torch.cat([batch[1] for batch in batches])
+    weights, rest = list[Tensor](), list[Tensor]()
+    for _, _, *rest in batches:
+        weights += rest
+    weight = torch.cat(weights) if weights else None
     if isinstance(inputs[0], dict):
-        return {name: torch.cat([part[name] for part in inputs]) for name in inputs[0]}, target  # type: ignore[index]
-    return torch.cat(inputs), target  # type: ignore[arg-type]
+        named = {name: torch.cat([part[name] for part in inputs]) for name in inputs[0]}  # type: ignore[index]
+        return batch_of(named, target, weight)
+    return batch_of(torch.cat(inputs), target, weight)  # type: ignore[arg-type]

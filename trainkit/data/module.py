@@ -18,7 +18,7 @@ from trainkit.data.further import further_notes
 from trainkit.data.loader import BatchLoader, FollowingLoader, steps_per_epoch
 from trainkit.data.order import Sampling, check_sampling
 from trainkit.data.plan import ExecutionPlan, LoaderState
-from trainkit.data.readers import Reader
+from trainkit.data.reader import Reader
 from trainkit.data.roles import Role, as_groups, as_times, no_columns, weights_of
 from trainkit.data.sources import Source, TensorSource
 from trainkit.data.splits import EXTRA, Splits
@@ -104,8 +104,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         if group is not None and time is not None:
             raise DataError("data.group and data.time exclude each other", where="data.time", expected="one of them")
         self.roles: dict[Role, str | None] = {"group": group, "time": time, "weight": weight}
-        self.sampling, self.sizes = sampling, dict[str, int]()
-        self.fingerprint = ""
+        self.sampling, self.sizes, self.fingerprint = sampling, dict[str, int](), ""
         self.given_splits: Splits | None = None
         self._is_set_up = False
 
@@ -172,8 +171,12 @@ class DataModule(L.LightningDataModule, abc.ABC):
         """One line on the data, for people."""
         return f"{self.name} {len(self.source):,} samples"
 
+    def file_names(self, rows: np.ndarray) -> np.ndarray | None:
+        """Names of the files of pool rows, object [N]; None where a row is no file."""
+        return None
+
     def notes(self) -> list[str]:
-        """What else is to be said of the data, a line each, for people."""
+        """What else is to be said of the data, a line each, for people; the report has them too."""
         return further_notes(self.splits, self.facts, self.source)
 
     def row_numbers(self, rows: np.ndarray) -> np.ndarray:
@@ -191,8 +194,9 @@ class DataModule(L.LightningDataModule, abc.ABC):
             if len(rows) and not 0 <= rows.min() <= rows.max() < num_rows:
                 raise DataError(f"the {part} part names rows beyond the {num_rows} there are", where="splits.npz")
         self.prepare(self.splits.train)
-        if self.sampling == "balanced" and self.spec.target_kind == "number":
-            raise DataError("balanced sampling of a number", where="data.sampling", expected="a target of classes")
+        if self.sampling == "balanced" and self.spec.target_kind != "class":
+            what = f"balanced sampling of a {self.spec.target_kind} target"
+            raise DataError(what, where="data.sampling", expected="a target of classes")
         if self.roles["weight"] is not None:
             self.source.weight = weights_of(self._series("weight", self.roles["weight"]), self.splits)
         self._is_set_up = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,9 @@ from torch import Tensor
 
 from trainkit.data.array_reading import EXTENSIONS, INPUT_NAMES, ArrayFile, open_arrays
 from trainkit.data.encoding import TableEncoder
+from trainkit.data.images.reader import ImageReader
 from trainkit.data.layout import arrange
+from trainkit.data.reader import Reader
 from trainkit.data.reading import read_table
 from trainkit.data.sources import tensor_of
 from trainkit.errors import DataError
@@ -20,22 +21,6 @@ from trainkit.types import Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Reader(abc.ABC):
-    """Reads new samples without a target."""
-
-    @abc.abstractmethod
-    def read(self, path: Path) -> tuple[Inputs, dict[str, int]]:
-        """Inputs of all samples in a file, and how many values of each column were never seen in training.
-
-        Raises:
-            DataError: The file cannot be read, or is not what the model was trained on.
-        """
-
-    @abc.abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """Plain data that ``reader_from_json`` takes back."""
 
 
 class TableReader(Reader):
@@ -148,6 +133,8 @@ def reader_from_json(values: dict[str, Any]) -> Reader:
         return TableReader(TableEncoder.from_json(values["encoder"]))
     if values.get("kind") == "array":
         return ArrayReader(tuple(values["shape"]), values.get("layout", "as_is"), values.get("key", "inputs"))
+    if values.get("kind") == "image":
+        return ImageReader.from_json(values)
     if values.get("kind") == "none":
         return NoReader()
     raise DataError(f"unknown reader '{values.get('kind')}' in the model's metadata", where="model.safetensors")

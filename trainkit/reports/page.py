@@ -62,9 +62,9 @@ def definitions(values: Mapping[str, object]) -> Markup:
 
 
 def document(title: str, *body: object) -> str:
-    """A whole page; its policy forbids the browser to load anything."""
+    """A whole page; its policy forbids the browser to load anything from elsewhere."""
     style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'

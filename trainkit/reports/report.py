@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainkit.reports import sections
+from trainkit.reports.examples import Example, examples_section
 from trainkit.reports.outcomes import read_outcomes
 from trainkit.reports.page import Markup, document, element
 from trainkit.reports.values import Result, lineage_facts, run_title, short_target
@@ -24,6 +25,7 @@ def write_report(
     predictions: AnyPredictions | None = None,
     *,
     notes: Sequence[str] = (),
+    examples: Sequence[Example] = (),
 ) -> Path:
     """Writes one page that opens anywhere, offline, in light or dark: the result and how far to believe it.
 
@@ -34,6 +36,7 @@ def write_report(
         history: Rows of ``metrics.csv``: step, epoch, split, name, value.
         predictions: Contents of ``predictions.parquet``, or ``Predictions`` by split name.
         notes: What the reader must know of the data, one sentence each.
+        examples: Images on which the run errs most.
 
     Returns:
         The path of ``report.html``, replaced if it was there.
@@ -49,6 +52,7 @@ def write_report(
         _notes(notes),
         sections.curves(history, result),
         sections.outcomes_section(read_outcomes(predictions)),
+        examples_section(examples),
         sections.metrics_table(result, config),
         sections.facts(result, lineage_facts(run_dir)),
         sections.configuration(config),

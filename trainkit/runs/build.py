@@ -65,6 +65,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         raise ConfigError(what, where="data", expected=expected, hint="module=custom, or data=dataset with the Dataset")
     data.given_splits = splits
     data.setup()
+    refuse_multilabel(data)
     notes = choose(config, data, live)
     fill(config, data)
     seed_everything(config.seed)
@@ -140,6 +141,13 @@ def _failed(node: DictConfig, where: str, message: str) -> tuple[str, str]:
     if found and isinstance(inner, DictConfig):
         return inner.get("_target_", where), f"{where}.{found[1]}"
     return node.get("_target_", where), where
+
+
+def refuse_multilabel(data: DataModule) -> None:
+    """Raises ConfigError for a target of several labels, which no task learns yet."""
+    if data.spec.target_kind == "multilabel":
+        what = f"the target has {data.spec.num_classes} labels, of which a sample may have several"
+        raise ConfigError(what, where="task", expected="one class or one number: no task learns several labels")
 
 
 def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str, str]:

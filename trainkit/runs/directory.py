@@ -78,7 +78,10 @@ def _make(config: DictConfig, name: str) -> RunDirectory:
     return run
 
 
-MOVABLE = ("data.path", "data.val_path", "data.test_path", "data.inputs", "data.target", "data.extra_val")
+MOVABLE = (
+    *("data.path", "data.val_path", "data.test_path", "data.inputs", "data.target", "data.extra_val"),
+    *("data.images", "data.cache_dir"),
+)
 """Keys that say where files lie: the fingerprint proves that the data in them is the same."""
 
 

@@ -20,6 +20,7 @@ SECTIONS = ("seed", "data", "model", "module", "task", "optimizer", "scheduler",
 LEFT_OUT = {
     "data": (
         *("name", "path", "table", "target", "val_path", "test_path", "eval_batch_size", "num_workers", "ignore"),
+        *("images", "file", "cache", "cache_dir"),
         *("val_share", "test_share", "stratify", "drop_last"),
     ),
     "model": tuple(sorted(SIZES)),

@@ -95,7 +95,7 @@ def _check_data_settings(directory: RunDirectory, stored: DictConfig, config: Di
     """
     for key, was in stored.data.items():
         now = config.data.get(key, was)
-        if key not in ("live", "file", "sha256", "num_workers") and now != was:
+        if key not in ("live", "file", "sha256", "num_workers", "cache", "cache_dir") and now != was:
             raise ConfigError(
                 f"the data is given with {key}={now}, but the run has data.{key}={was}",
                 where=str(directory.path),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainkit.config.targets import judge_config
 from trainkit.data import DataModule, Splits
 from trainkit.data.preprocessing import build_inputs
+from trainkit.data.reader import Samples
 from trainkit.errors import DataError, RunError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
@@ -111,24 +112,31 @@ class Run:
         data.setup()
         self._data = data
 
-    def predict(self, source: str | Path | pd.DataFrame | np.ndarray | Tensor | Dataset[Any]) -> pd.DataFrame:
+    def predict(
+        self, source: str | Path | pd.DataFrame | np.ndarray | Tensor | Dataset[Any] | list[Any]
+    ) -> pd.DataFrame:
         """Predicts new samples.
 
         Args:
-            source: A file (.csv, .parquet; .npy, .npz for arrays), a DataFrame for a table, else an array or tensor
-                [N, ...], or a map-style ``Dataset``. In a file or frame the target may be missing.
+            source: A file (.csv, .parquet; .npy, .npz; an image, or a folder of them), a DataFrame for a table, an
+                array or tensor [N, ...], a map-style ``Dataset``, or a list of image files, Pillow images or arrays
+                [height, width, 3]. In a file or frame the target may be missing.
 
         Returns:
-            A row per sample: ``row``, ``prediction``, and ``p_<class>`` for classes.
+            A row per sample: ``row``, ``file`` where samples are files, ``prediction``, and ``p_<class>`` for classes.
 
         Raises:
             DataError: It is not what the model was trained on.
         """
-        return self.predict_inputs(self.read(source)[0])
+        return self.predict_samples(self.samples(source))
 
     def predict_inputs(self, inputs: Inputs) -> pd.DataFrame:
         """Predictions of inputs that ``read`` gave, as ``predict`` gives them."""
-        predicted = self.predictor.predict_inputs(inputs)
+        return self.predict_samples(Samples(inputs, {}))
+
+    def predict_samples(self, samples: Samples) -> pd.DataFrame:
+        """Predictions of what ``samples`` gave, as ``predict`` gives them."""
+        predicted = self.predictor.predict_inputs(samples.inputs)
         is_class = self.spec.target_kind == "class"
         made = Predictions(
             np.arange(len(predicted)),
@@ -136,8 +144,14 @@ class Run:
             predicted if is_class else None,
             None if is_class else predicted,
             self.spec.class_names,
+            files=None if samples.files is None else np.array(samples.files, dtype=object),
         )
         return predictions_frame({"new": made}).drop(columns="split")
+
+    def samples(self, source: Any) -> Samples:
+        """New samples as the model takes them, with the names of their files."""
+        self._refuse_own_module()
+        return self.saved.reader.read_named(source) or Samples(*self.read(source))
 
     def read(self, source: Any) -> tuple[Inputs, dict[str, int]]:
         """Inputs of new samples, and unseen values by column."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from trainkit.data.array_reading import as_array
-from trainkit.data.readers import ArrayReader, Reader, TableReader
+from trainkit.data.reader import Reader
+from trainkit.data.readers import ArrayReader, TableReader
 from trainkit.data.sources import DatasetSource, tensor_of
 from trainkit.errors import DataError
 from trainkit.types import DataSpec, Inputs

@@ -57,6 +57,7 @@ class Predictor(abc.ABC):
             values=None if is_class else predicted,
             class_names=self.spec.class_names,
             groups=data.groups(part),
+            files=data.file_names(rows.numpy()),
         )
 
 

@@ -29,13 +29,15 @@ def scored_parts(data: DataModule) -> dict[str, Part]:
 
 
 def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
-    """Predictions of several parts as one table: row, split, group, target, prediction, and p_<class> for classes.
+    """Predictions of several parts as one table: row, split, file, group, target, prediction, p_<class> for classes.
 
-    ``group`` and ``target`` are there where they are known.
+    ``file``, ``group`` and ``target`` are there where they are known.
     """
     frames = []
     for split, made in parts.items():
         columns: dict[str, Any] = {"row": made.rows, "split": split}
+        if made.files is not None:
+            columns["file"] = made.files
         names = np.array(made.class_names, dtype=object)
         if made.groups is not None:
             columns["group"] = made.groups
@@ -60,14 +62,17 @@ def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...
     """Predictions of one split as the run saved them; empty where it had none."""
     frame = pd.read_parquet(run.predictions)
     frame = frame[frame["split"] == split]
-    rows, groups = frame["row"].to_numpy(), frame["group"].to_numpy() if "group" in frame else None
+    rows = frame["row"].to_numpy()
+    known: Any = {
+        field: frame[key].to_numpy() for field, key in (("groups", "group"), ("files", "file")) if key in frame
+    }
     if not class_names:
         target = frame["target"].to_numpy(dtype=np.float64)
-        return Predictions(rows, target, values=frame["prediction"].to_numpy(), groups=groups)
+        return Predictions(rows, target, values=frame["prediction"].to_numpy(), **known)
     index = {name: idx for idx, name in enumerate(class_names)}
     target = np.array([index[name] for name in frame["target"]], dtype=np.int64)
     probabilities = frame[[f"p_{name}" for name in class_names]].to_numpy(dtype=np.float64)
-    return Predictions(rows, target, probabilities, class_names=class_names, groups=groups)
+    return Predictions(rows, target, probabilities, class_names=class_names, **known)
 
 
 def score_parts(parts: dict[str, Predictions], settings: Any) -> dict[str, dict[str, Estimate]]:

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainkit.config.copying import plain
-from trainkit.data.readers import Reader, reader_from_json
+from trainkit.data.reader import Reader
+from trainkit.data.readers import reader_from_json
 from trainkit.errors import RunError
 from trainkit.rundir import FORMAT_VERSION, RunDirectory, atomic_path, read_json
 from trainkit.runs.parts import Parts, RunParts
