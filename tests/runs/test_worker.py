@@ -18,7 +18,7 @@ from trainkit.runs.devices import Devices
 from trainkit.runs.directory import begin
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME, Payload
 from trainkit.runs.load import load_config
-from trainkit.runs.worker import main
+from trainkit.runs.worker import leave_group, main
 
 SCRIPT = """
 import sys
@@ -48,6 +48,17 @@ def test_a_worker_trains_a_run_and_tells_what_came_of_it(tmp_path: Path) -> None
     run.weights.unlink()
     assert main(str(run.path), str(tmp_path)) == 0  # goes on from the last checkpoint, which is the end
     assert json.loads((tmp_path / OUTCOME).read_text())["steps"] == 4 and load_file(run.weights)
+
+
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+def test_a_worker_leaves_its_group_before_it_ends(tmp_path: Path) -> None:
+    run, meeting = begun(tmp_path / "run"), f"file://{tmp_path / 'meeting'}"
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        assert main(str(run.path), str(tmp_path)) == 0
+        assert not torch.distributed.is_initialized()
+    finally:
+        leave_group()
 
 
 def test_a_worker_starts_from_the_weights_that_the_run_was_begun_with(tmp_path: Path) -> None:

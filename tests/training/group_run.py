@@ -22,6 +22,7 @@ from trainkit.data.sources import TensorSource
 from trainkit.models import MLP
 from trainkit.optim import sgd
 from trainkit.rundir import RunDirectory
+from trainkit.runs.worker import leave_group
 from trainkit.tasks import Classification
 from trainkit.training import (
     AtomicCheckpointIO,
@@ -88,6 +89,7 @@ def main(folder: Path, rank: int, world_size: int, steps_per_execution: int) -> 
     finally:
         stop.restore()
     (folder / f"{rank}.json").write_text(json.dumps(end))
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+import torch.distributed
+
 from trainkit.data import Splits
 from trainkit.errors import TrainkitError
 from trainkit.rundir import RunDirectory
@@ -40,7 +42,18 @@ def main(run_dir: str, folder: str) -> int:
         outcome["error"] = type(error).__name__
     if os.environ.get("RANK", "0") == "0" or "error" in outcome:
         (Path(folder) / OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
+    if "error" not in outcome:
+        leave_group()
     return 0
+
+
+def leave_group() -> None:
+    """Ends the threads of the process group, for an interpreter that ends under them may be aborted.
+
+    Only after what went well: beside a process that still waits for this one, it would wait too.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _live(path: Path) -> LiveObjects:
