@@ -48,7 +48,7 @@ JOBS: dict[str, tuple[str, ...]] = {
 WORKER = """
 import os, signal, sys
 from pathlib import Path
-from trainkit.runs.worker import main
+from trainkit.runs.worker import leave_group, main
 from trainkit.training import TrainModule
 
 root, names = Path(sys.argv[1]), sys.argv[2:]
@@ -66,6 +66,7 @@ for name in names:
         TrainModule.training_step = step
         assert not (root / name / "model.safetensors").exists()
     main(str(root / name), str(root))
+leave_group()
 """
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import runpy
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,13 @@ from safetensors.torch import load_file, save_file
 
 import trainkit as tk
 from trainkit.rundir import RunDirectory
+from trainkit.runs import worker
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import Devices
 from trainkit.runs.directory import begin
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME, Payload
 from trainkit.runs.load import load_config
-from trainkit.runs.worker import leave_group, main
+from trainkit.runs.worker import main
 
 SCRIPT = """
 import sys
@@ -41,31 +43,32 @@ def begun(folder: Path, *overrides: str) -> RunDirectory:
 
 def test_a_worker_trains_a_run_and_tells_what_came_of_it(tmp_path: Path) -> None:
     run = begun(tmp_path / "run")
-    assert main(str(run.path), str(tmp_path)) == 0
+    assert main(str(run.path), str(tmp_path))
     told = json.loads((tmp_path / OUTCOME).read_text())
     assert (told["steps"], told["interrupted"]) == (4, 0)
     assert run.weights.is_file() and (run.checkpoints / "step-4.ckpt").is_file()
     run.weights.unlink()
-    assert main(str(run.path), str(tmp_path)) == 0  # goes on from the last checkpoint, which is the end
+    assert main(str(run.path), str(tmp_path))  # goes on from the last checkpoint, which is the end
     assert json.loads((tmp_path / OUTCOME).read_text())["steps"] == 4 and load_file(run.weights)
 
 
 @pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
-def test_a_worker_leaves_its_group_before_it_ends(tmp_path: Path) -> None:
+def test_a_process_leaves_its_group_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, meeting = begun(tmp_path / "run"), f"file://{tmp_path / 'meeting'}"
+    monkeypatch.setattr(sys, "argv", ["worker", str(run.path), str(tmp_path)])
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     try:
-        assert main(str(run.path), str(tmp_path)) == 0
+        runpy.run_path(worker.__file__, run_name="__main__")
         assert not torch.distributed.is_initialized()
     finally:
-        leave_group()
+        worker.leave_group()
 
 
 def test_a_worker_starts_from_the_weights_that_the_run_was_begun_with(tmp_path: Path) -> None:
     run = begun(tmp_path / "run", "optimizer.lr=1e-12", "scheduler=constant", "optimizer.weight_decay=0")
     initial = {name: torch.full_like(tensor, 0.25) for name, tensor in net_state(run).items()}
     save_file(initial, run.initial_weights)
-    assert main(str(run.path), str(tmp_path)) == 0
+    assert main(str(run.path), str(tmp_path))
     for name, tensor in load_file(run.weights).items():
         if name.startswith("net."):
             torch.testing.assert_close(tensor, initial[name.removeprefix("net.")])
@@ -81,7 +84,7 @@ def net_state(run: RunDirectory) -> dict[str, torch.Tensor]:
 def test_a_mistake_is_told_too(tmp_path: Path) -> None:
     run = begun(tmp_path / "run")
     run.config.write_text(run.config.read_text().replace("devices: 1", "devices: 2"))
-    assert main(str(run.path), str(tmp_path)) == 0
+    assert not main(str(run.path), str(tmp_path))
     assert json.loads((tmp_path / OUTCOME).read_text()) == {
         **{"error": "ConfigError", "what": "1 processes for 2 devices", "where": "trainer.devices"},
         **{"expected": None, "hint": None},
@@ -102,7 +105,7 @@ def test_objects_of_a_script_come_by_importing_it(tmp_path: Path, monkeypatch: p
     (tmp_path / LIVE).write_bytes(pickle.dumps(asdict(payload)))
     run = begun(tmp_path / "run", "model=custom", "model._target_=torch.nn.Linear", "+model.in_features=13",
                 "+model.out_features=3")  # fmt: skip
-    assert main(str(run.path), str(tmp_path)) == 0
+    assert main(str(run.path), str(tmp_path))
     assert "error" not in json.loads((tmp_path / OUTCOME).read_text())
     assert load_file(run.weights)["net.weight"].shape == (3, 13)
 
@@ -114,7 +117,7 @@ def test_a_script_that_calls_fit_unguarded_is_named(tmp_path: Path, monkeypatch:
     script.write_text("import trainkit as tk\n\ntk.fit(data='wine', devices=2)\n")
     payload = Payload(pickle.dumps({}), str(script), ["forgetful.py"])
     (tmp_path / LIVE).write_bytes(pickle.dumps(asdict(payload)))
-    assert main(str(begun(tmp_path / "run").path), str(tmp_path)) == 0
+    assert main(str(begun(tmp_path / "run").path), str(tmp_path))
     assert json.loads((tmp_path / OUTCOME).read_text()) == {
         "error": "LaunchError",
         "what": "'forgetful.py' calls fit as soon as it is imported, and the processes have to import it",

@@ -146,6 +146,10 @@ class LoaderData(DataModule):
                 return "loader workers draw from random generators of their own, which start anew with a resume"
         return None
 
+    def notes(self) -> list[str]:
+        """Nothing: what loaders give is not known beforehand."""
+        return []
+
     def describe(self) -> str:
         """Name, samples and batches of each part."""
         parts = []

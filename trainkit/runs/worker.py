@@ -26,8 +26,12 @@ from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
 
 
-def main(run_dir: str, folder: str) -> int:
-    """Trains as one process of the group; the first tells the parent what came of it."""
+def main(run_dir: str, folder: str) -> bool:
+    """Trains as one process of the group; the first tells the parent what came of it.
+
+    Returns:
+        Whether it went well.
+    """
     outcome: dict[str, Any]
     try:
         run = RunDirectory(Path(run_dir))
@@ -42,16 +46,11 @@ def main(run_dir: str, folder: str) -> int:
         outcome["error"] = type(error).__name__
     if os.environ.get("RANK", "0") == "0" or "error" in outcome:
         (Path(folder) / OUTCOME).write_text(json.dumps(outcome), encoding="utf-8")
-    if "error" not in outcome:
-        leave_group()
-    return 0
+    return "error" not in outcome
 
 
 def leave_group() -> None:
-    """Ends the threads of the process group, for an interpreter that ends under them may be aborted.
-
-    Only after what went well: beside a process that still waits for this one, it would wait too.
-    """
+    """Ends the threads of the process group, under which an interpreter that ends may be aborted."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -77,4 +76,5 @@ def _import_main(script: str, argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    if main(*sys.argv[1:]):  # else others may wait for this process, and leaving would wait for them
+        leave_group()
