@@ -117,7 +117,7 @@ def test_a_script_that_calls_fit_unguarded_is_named(tmp_path: Path, monkeypatch:
     script.write_text("import trainkit as tk\n\ntk.fit(data='wine', devices=2)\n")
     payload = Payload(pickle.dumps({}), str(script), ["forgetful.py"])
     (tmp_path / LIVE).write_bytes(pickle.dumps(asdict(payload)))
-    assert main(str(begun(tmp_path / "run").path), str(tmp_path))
+    assert not main(str(begun(tmp_path / "run").path), str(tmp_path))
     assert json.loads((tmp_path / OUTCOME).read_text()) == {
         "error": "LaunchError",
         "what": "'forgetful.py' calls fit as soon as it is imported, and the processes have to import it",
