@@ -127,7 +127,7 @@ def test_an_unknown_shape_is_named() -> None:
     assert str(error.value) == (
         "there is no shape 'cosin'\n"
         "  where    scheduler.shape\n"
-        "  expected one of constant, cosine\n"
+        "  expected one of constant, cosine, linear, sqrt\n"
         "  hint     did you mean 'cosine'?"
     )
 
@@ -172,14 +172,14 @@ def test_something_else_than_a_scheduler() -> None:
     assert str(error.value) == "the schedule is a SGD\n  where    scheduler\n  expected a torch LRScheduler"
 
 
-def test_plateau_is_refused() -> None:
-    with pytest.raises(ConfigError) as error:
-        build_scheduler(functools.partial(ReduceLROnPlateau, patience=2), optimizer(), 10)
-    assert str(error.value) == (
-        "ReduceLROnPlateau waits for a validation, and schedules are stepped at every optimizer step\n"
-        "  where    scheduler\n"
-        "  expected a schedule of the step number, for example cosine"
-    )
+def test_a_plateau_schedule_gets_the_direction_unless_it_has_one() -> None:
+    for factory, mode, expected in (
+        (functools.partial(ReduceLROnPlateau, patience=2), "max", "max"),
+        (functools.partial(ReduceLROnPlateau, mode="min"), "max", "min"),
+    ):
+        scheduler = build_scheduler(factory, optimizer(), 10, mode)
+        assert isinstance(scheduler, ReduceLROnPlateau)
+        assert scheduler.mode == expected
 
 
 def test_a_schedule_of_the_whole_run_needs_its_length() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 import trainkit as tk
 from tests.runs.conftest import FAST, WINE, fit
 from trainkit.rundir import RunDirectory
-from trainkit.runs.resume import advance
+from trainkit.runs.handover import advance
 from trainkit.training import read_metrics
 
 Cli = Callable[..., Any]

@@ -35,8 +35,14 @@ LOSSES = (
 )
 """Functions of ``torch.nn.functional`` that serve as a loss."""
 
+SCHEDULES = (
+    *("constant", "cosine", "exponential", "multistep", "one_cycle", "polynomial", "step", "warmup_stable_decay"),
+)
+"""Functions of ``trainkit.optim`` that make a schedule."""
+
 FACTORIES = (
-    *("trainkit.models.auto", "trainkit.tasks.auto", "trainkit.optim.constant", "trainkit.optim.cosine"),
+    *("trainkit.models.auto", "trainkit.tasks.auto"),
+    *(f"trainkit.optim.{name}" for name in SCHEDULES),
     *(f"trainkit.models.classical.{name}" for name in ("random_forest", "knn", "hist_gradient_boosting")),
     *(f"torch.nn.functional.{name}" for name in LOSSES),
 )

@@ -2,7 +2,19 @@
 
 from trainkit.optim.groups import parameter_groups
 from trainkit.optim.optimizers import OptimizerFactory, adamw, build_optimizer, sgd
-from trainkit.optim.schedules import SchedulerFactory, WarmupSchedule, build_scheduler, constant, cosine
+from trainkit.optim.schedules import (
+    SchedulerFactory,
+    build_scheduler,
+    constant,
+    cosine,
+    exponential,
+    multistep,
+    one_cycle,
+    polynomial,
+    step,
+    warmup_stable_decay,
+)
+from trainkit.optim.shapes import WarmupSchedule
 
 __all__ = [
     "OptimizerFactory",
@@ -13,6 +25,12 @@ __all__ = [
     "build_scheduler",
     "constant",
     "cosine",
+    "exponential",
+    "multistep",
+    "one_cycle",
     "parameter_groups",
+    "polynomial",
     "sgd",
+    "step",
+    "warmup_stable_decay",
 ]

@@ -1,98 +1,47 @@
-"""Learning-rate schedules per optimizer step, as closed forms of the step number."""
+"""Learning-rate schedules per optimizer step: what a user hands over in Python or YAML, and how one is built."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from trainkit.errors import ConfigError, did_you_mean, one_of
+from trainkit.errors import ConfigError
+from trainkit.optim.shapes import (
+    ExponentialSchedule,
+    OneCycleSchedule,
+    PolynomialSchedule,
+    Span,
+    StableSchedule,
+    StepSchedule,
+    WarmupSchedule,
+)
 
 SchedulerFactory = Callable[..., LRScheduler]
 """Takes an optimizer, and ``total_steps`` where its signature has it; gives a scheduler stepped per optimizer step."""
 
-SHAPES = ("constant", "cosine")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class WarmupSchedule(LRScheduler):
-    """Linear warm-up to the optimizer's learning rate, then a shape over the steps that are left.
+def _factory(function: _Function) -> _Function:
+    """Without an optimizer, the function gives a factory that waits for it."""
 
-    Args:
-        optimizer: Its groups' ``lr`` is the peak.
-        total_steps: Optimizer steps of the whole run.
-        warmup: Warm-up in steps (an int), or as a share of the run (a float below 1).
-        final: Learning rate at the end, as a share of the peak.
-        shape: ``constant`` or ``cosine`` (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983).
+    @functools.wraps(function)
+    def build(optimizer: Optimizer | None = None, total_steps: int | None = None, **settings: Any) -> Any:
+        if optimizer is None:
+            inspect.signature(function).bind_partial(**settings)  # a misspelt setting is told here
+            return functools.partial(build, **settings)
+        return function(optimizer, total_steps, **settings)
 
-    Raises:
-        ConfigError: ``warmup`` or ``final`` is out of range, or there is no such ``shape``.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, total_steps: int, warmup: float = 0.0, final: float = 0.0, shape: str = "cosine"
-    ) -> None:
-        if shape not in SHAPES:
-            what, hint = f"there is no shape '{shape}'", did_you_mean(shape, SHAPES)
-            raise ConfigError(what, where="scheduler.shape", expected=one_of(SHAPES), hint=hint)
-        if warmup < 0 or (isinstance(warmup, float) and warmup >= 1):
-            expected = "steps as an integer ≥ 0, or a share of the run in [0, 1)"
-            raise ConfigError(f"warm-up {warmup} is out of range", where="scheduler.warmup", expected=expected)
-        if not 0 <= final <= 1:
-            raise ConfigError(f"final share {final} is out of range", where="scheduler.final", expected="0 to 1")
-        self.total_steps, self.final, self.shape = total_steps, final, shape
-        self.warmup_steps = round(warmup * total_steps) if isinstance(warmup, float) else min(warmup, total_steps)
-        super().__init__(optimizer)
-
-    def factor(self, step: int) -> float:
-        """Share of the peak learning rate used by optimizer step ``step`` (0 is the first)."""
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        if self.shape == "constant":
-            return 1.0
-        left = max(1, self.total_steps - self.warmup_steps)
-        progress = min(1.0, (step - self.warmup_steps) / left)
-        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    def get_lr(self) -> list[float | Tensor]:
-        """Learning rates of the groups for the step that comes next."""
-        return [base * self.factor(self.last_epoch) for base in self.base_lrs]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers only, so that a checkpoint loads without unpickling."""
-        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs), "_step_count": self._step_count}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on at the saved step; the total stays this run's own."""
-        self.__dict__.update(state_dict)
-        self._last_lr = self.get_lr()
-        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            group["lr"] = lr
+    return cast(_Function, build)
 
 
-def cosine(
-    optimizer: Optimizer | None = None, total_steps: int | None = None, *, warmup: float = 0.05, final: float = 0.0
-) -> Any:
-    """Warm-up, then half a cosine down to ``final`` of the peak.
-
-    Args:
-        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
-        total_steps: Optimizer steps of the whole run; likewise.
-        warmup: Steps (int) or share of the run (float below 1).
-        final: Learning rate at the end, as a share of the peak.
-
-    Returns:
-        A scheduler, or without ``optimizer`` a factory of one.
-    """
-    return _schedule(optimizer, total_steps, warmup=warmup, final=final, shape="cosine")
-
-
-def constant(optimizer: Optimizer | None = None, total_steps: int | None = None, *, warmup: float = 0.0) -> Any:
+@_factory
+def constant(optimizer: Any = None, total_steps: int | None = None, *, warmup: Span = 0.0) -> Any:
     """Warm-up, then the peak learning rate to the end.
 
     Args:
@@ -103,18 +52,164 @@ def constant(optimizer: Optimizer | None = None, total_steps: int | None = None,
     Returns:
         A scheduler, or without ``optimizer`` a factory of one.
     """
-    return _schedule(optimizer, total_steps, warmup=warmup, shape="constant")
+    return WarmupSchedule(optimizer, total_steps or 1, warmup=warmup, shape="constant")
 
 
-def _schedule(optimizer: Optimizer | None, total_steps: int | None, **settings: Any) -> Any:
-    if optimizer is None:
-        name = cosine if settings.pop("shape") == "cosine" else constant
-        return functools.partial(name, **settings)
-    return WarmupSchedule(optimizer, total_steps or 1, **settings)
+@_factory
+def cosine(optimizer: Any = None, total_steps: int | None = None, *, warmup: Span = 0.05, final: float = 0.0) -> Any:
+    """Warm-up, then half a cosine down to ``final`` of the peak (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983).
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: Steps (int) or share of the run (float below 1).
+        final: Learning rate at the end, as a share of the peak.
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return WarmupSchedule(optimizer, total_steps or 1, warmup=warmup, final=final)
+
+
+@_factory
+def polynomial(
+    optimizer: Any = None,
+    total_steps: int | None = None,
+    *,
+    warmup: Span = 0.05,
+    final: float = 0.0,
+    power: float = 1.0,
+) -> Any:
+    """Warm-up, then ``(1 - progress) ** power`` down to ``final`` of the peak; a straight line with power 1.
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: Steps (int) or share of the run (float below 1).
+        final: Learning rate at the end, as a share of the peak.
+        power: Above 0.
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return PolynomialSchedule(optimizer, total_steps or 1, warmup=warmup, final=final, power=power)
+
+
+@_factory
+def exponential(
+    optimizer: Any = None, total_steps: int | None = None, *, warmup: Span = 0.05, final: float = 0.01
+) -> Any:
+    """Warm-up, then the same factor at each step, down to ``final`` of the peak at the end.
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: Steps (int) or share of the run (float below 1).
+        final: Learning rate at the end, as a share of the peak, above 0.
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return ExponentialSchedule(optimizer, total_steps or 1, warmup=warmup, final=final)
+
+
+@_factory
+def step(
+    optimizer: Any = None, total_steps: int | None = None, *, warmup: Span = 0.0, every: Span = 0.3, gamma: float = 0.1
+) -> Any:
+    """Warm-up, and a factor ``gamma`` each time ``every`` steps have gone by.
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: Steps (int) or share of the run (float below 1).
+        every: Steps (int) or share of the run (float below 1), counted from the start of the run.
+        gamma: Factor, above 0 and up to 1.
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return StepSchedule(optimizer, total_steps or 1, warmup=warmup, milestones=every, gamma=gamma)
+
+
+@_factory
+def multistep(
+    optimizer: Any = None,
+    total_steps: int | None = None,
+    *,
+    warmup: Span = 0.0,
+    milestones: Sequence[Span] = (0.5, 0.75),
+    gamma: float = 0.1,
+) -> Any:
+    """Warm-up, and a factor ``gamma`` at each milestone.
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: Steps (int) or share of the run (float below 1).
+        milestones: Steps (int) or shares of the run (floats below 1), counted from the start of the run.
+        gamma: Factor, above 0 and up to 1.
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return StepSchedule(optimizer, total_steps or 1, warmup=warmup, milestones=list(milestones), gamma=gamma)
+
+
+@_factory
+def warmup_stable_decay(
+    optimizer: Any = None,
+    total_steps: int | None = None,
+    *,
+    warmup: Span = 0.05,
+    decay: Span = 0.2,
+    final: float = 0.0,
+    decay_shape: str = "linear",
+) -> Any:
+    """Warm-up, the peak for most of the run, and a decay at its end (WSD; Hu et al., 2024, https://arxiv.org/abs/2404.06395).
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: Steps (int) or share of the run (float below 1).
+        decay: The decay, in steps (int) or as a share of the run (float below 1).
+        final: Learning rate at the end, as a share of the peak.
+        decay_shape: ``linear``, ``cosine`` or ``sqrt`` (Hägele et al., 2024, https://arxiv.org/abs/2405.18392).
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return StableSchedule(optimizer, total_steps or 1, warmup=warmup, decay=decay, final=final, decay_shape=decay_shape)
+
+
+@_factory
+def one_cycle(
+    optimizer: Any = None,
+    total_steps: int | None = None,
+    *,
+    warmup: Span = 0.3,
+    initial: float = 0.04,
+    final: float = 4e-6,
+    momentum: Sequence[float] | None = (0.85, 0.95),
+) -> Any:
+    """Half a cosine up to the peak and another down, the momentum the other way (Smith & Topin, 2019, https://arxiv.org/abs/1708.07120).
+
+    Args:
+        optimizer: Left out in Python and YAML, where the result is a factory; given when the schedule is built.
+        total_steps: Optimizer steps of the whole run; likewise.
+        warmup: The way up, in steps (int) or as a share of the run (float below 1).
+        initial: Learning rate of the first step, as a share of the peak.
+        final: Learning rate at the end, as a share of the peak.
+        momentum: Momentum (first beta) at the peak rate and at the ends; None leaves the optimizer's own.
+
+    Returns:
+        A scheduler, or without ``optimizer`` a factory of one.
+    """
+    return OneCycleSchedule(optimizer, total_steps or 1, warmup=warmup, initial=initial, final=final, momentum=momentum)
 
 
 def build_scheduler(
-    factory: SchedulerFactory | None, optimizer: Optimizer, total_steps: int | None
+    factory: SchedulerFactory | None, optimizer: Optimizer, total_steps: int | None, mode: str = "min"
 ) -> LRScheduler | None:
     """Builds the schedule of a run.
 
@@ -122,13 +217,14 @@ def build_scheduler(
         factory: A factory, or None for no schedule.
         optimizer: Whose learning rate it drives.
         total_steps: Optimizer steps of the whole run, passed if the factory takes ``total_steps``; None if not known.
+        mode: ``min`` or ``max``, the better direction of the monitored value, for ``ReduceLROnPlateau``.
 
     Returns:
-        The scheduler, to be stepped once per optimizer step, or None.
+        The scheduler, or None. It is to be stepped once per optimizer step, ``ReduceLROnPlateau`` with the monitored
+        value after each validation.
 
     Raises:
-        ConfigError: The factory gives something else than a scheduler or one that needs a validation (plateau), or
-            takes a total that is not known.
+        ConfigError: The factory gives something else than a scheduler, or takes a total that is not known.
     """
     if factory is None:
         return None
@@ -142,14 +238,11 @@ def build_scheduler(
             expected="Trainer(max_steps=…), or data with a length",
             hint="a schedule without total_steps needs none",
         )
-    scheduler = factory(optimizer, **({"total_steps": total_steps} if takes_total else {}))
+    settings: dict[str, Any] = {"total_steps": total_steps} if takes_total else {}
+    if target is ReduceLROnPlateau and "mode" not in given:
+        settings["mode"] = mode
+    scheduler = factory(optimizer, **settings)
     if not isinstance(scheduler, LRScheduler):
         found = type(scheduler).__name__
         raise ConfigError(f"the schedule is a {found}", where="scheduler", expected="a torch LRScheduler")
-    if isinstance(scheduler, ReduceLROnPlateau):
-        raise ConfigError(
-            "ReduceLROnPlateau waits for a validation, and schedules are stepped at every optimizer step",
-            where="scheduler",
-            expected="a schedule of the step number, for example cosine",
-        )
     return scheduler

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from trainkit.data.sources import map_inputs
 from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, first_line, one_of, place_of
@@ -90,16 +91,24 @@ def check_schedule(parts: Parts, schedule: RunSchedule, callbacks: list[L.Callba
                 hint=f"trainer.log_every_n_steps={first}",
             )
     assert parts.network is not None
-    section = "optimizer"
+    section, (monitor, mode) = "optimizer", monitored(parts)
     try:
         optimizer = build_optimizer(parts.optimizer, parts.network)  # type: ignore[arg-type]
         section = "scheduler"
-        build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
+        scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps, mode)
     except TrainkitError:
         raise
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
         target = (parts.config.get(section) or {}).get("_target_") or f"the {section}"
         raise ConfigError(f"{target} cannot be built: {error}".splitlines()[0], where=section) from error
+    if isinstance(scheduler, ReduceLROnPlateau) and not (monitor or "").startswith("val/"):
+        found = "there is no validation part" if monitor is None else f"trainer.monitor is '{monitor}'"
+        raise ConfigError(
+            f"{found}, and the schedule waits for a plateau in the validation",
+            where="scheduler",
+            expected="a validation part, and a monitored value of it",
+            hint="scheduler=cosine needs none",
+        )
 
 
 def check_batches(parts: Parts) -> None:

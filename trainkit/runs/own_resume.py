@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from trainkit.rundir import RunDirectory
+from trainkit.runs.handover import put_callbacks
 from trainkit.runs.own_module import total_steps
 from trainkit.runs.own_training import log_interval, own_callbacks
 from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts
-from trainkit.runs.resume import Parent, put_callbacks
+from trainkit.runs.resume import Parent
 from trainkit.training import ModuleCheckpointWriter
 
 WRITER = ModuleCheckpointWriter.__qualname__

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import functools
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
-from torch.optim.lr_scheduler import LRScheduler
 
 from trainkit.config.copying import copied, plain
 from trainkit.config.earlier import LENGTHS, key_of
 from trainkit.config.ranges import check_lineage
 from trainkit.config.targets import targets_of
 from trainkit.errors import ConfigError, RunError
-from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.rundir import RunDirectory, atomic_path, sha256, write_json
 from trainkit.runs.directory import disagreements, put_moved
+from trainkit.runs.handover import put_callbacks, put_epoch, put_schedule
 from trainkit.runs.load import load_config
 from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.train import train_module
 from trainkit.training import CheckpointWriter, best_saved, best_score, checkpoint_path, step_of, usable_checkpoint
 
 INTERVAL = "trainer.log_every_n_steps"
@@ -38,6 +33,7 @@ MAY_CHANGE = (
     *("trainer.val_every_n_epochs", "trainer.val_every_n_steps", INTERVAL),
     *("trainer.devices", "trainer.accelerator", "trainer.threads", "trainer.precision", "trainer.deterministic"),
     *("trainer.accumulate", "trainer.steps_per_execution", "data.num_workers"),
+    *("trainer.compile", "trainer.channels_last", "trainer.activation_checkpointing"),
     *("data.cache", "data.cache_dir"),
     *("scheduler", "callbacks", "logger", "checkpoint", "launch", "evaluation", "run", "resume_from"),
 )
@@ -128,9 +124,9 @@ class Parent:
             parts: The parts of the new run.
         """
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        _put_epoch(state)
+        put_epoch(state)
         put_callbacks(state, build_callbacks(parts), CheckpointWriter, has_best=self.best is not None)
-        _put_schedule(state, parts, self.step)
+        put_schedule(state, parts, self.step)
         self.write(run, state)
 
     def write(self, run: RunDirectory, state: dict[str, Any]) -> None:
@@ -241,56 +237,3 @@ def resumed_config(directory: RunDirectory, config: DictConfig, overrides: Seque
 
 def _may_change(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
-
-
-def _put_epoch(state: dict[str, Any]) -> None:
-    """Counts epochs as they stood after the last step: a run that ended there has closed its epoch, even a part of one.
-
-    Otherwise Lightning would call the rest of that epoch the next one.
-    """
-    epoch, position, _ = state["callbacks"][CheckpointWriter.__qualname__]["position"]
-    begun = epoch + (position > 0)
-    loop = state["loops"]["fit_loop"]
-    loop["epoch_loop.batch_progress"]["is_last_batch"] = position == 0
-    for counts in loop["epoch_progress"].values():
-        counts |= {"ready": begun, "started": begun, "processed": begun - 1, "completed": begun - 1}
-    state["epoch"] = begun - 1
-
-
-def put_callbacks(
-    state: dict[str, Any], callbacks: Sequence[L.Callback], writer_kind: type[CheckpointWriter], has_best: bool
-) -> None:
-    """Leaves the state of callbacks that are gone, and takes the settings of those that stay from the new config."""
-    states = state["callbacks"]
-    writer = states[writer_kind.__qualname__] | {"stopped": False}
-    if not has_best:
-        writer["best"] = None
-    kept = {c.state_key: dict(states[c.state_key]) for c in callbacks if c.state_key in states}
-    for callback in callbacks:
-        if isinstance(callback, EarlyStopping) and callback.state_key in kept:
-            kept[callback.state_key]["patience"] = callback.patience
-    state["callbacks"] = kept | {writer_kind.__qualname__: writer}
-
-
-def _put_schedule(state: dict[str, Any], parts: Parts, step: int) -> None:
-    """Puts the new run's schedule in place of the parent's, at the step reached."""
-    schedule = run_schedule(parts)
-    optimizer = build_optimizer(parts.optimizer, train_module(parts, schedule))  # type: ignore[arg-type]
-    scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
-    state["lr_schedulers"] = []
-    if scheduler is not None:
-        advance(scheduler, step)
-        state["lr_schedulers"] = [scheduler.state_dict()]
-    for saved, group in zip(state["optimizer_states"][0]["param_groups"], optimizer.param_groups, strict=True):
-        saved.update({key: value for key, value in group.items() if key != "params"})
-
-
-def advance(scheduler: LRScheduler, step: int) -> None:
-    """Steps a fresh schedule to where it stands after ``step`` optimizer steps."""
-    if isinstance(scheduler, WarmupSchedule):
-        scheduler.load_state_dict(scheduler.state_dict() | {"last_epoch": step, "_step_count": step + 1})
-        return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step\\(\\)` before")
-        for _ in range(step):
-            scheduler.step()

@@ -133,6 +133,9 @@ def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
         clip_value=trainer.clip_value,
     )
     module.total_steps, module.extra_val = schedule.total_steps, parts.data.extra_val
+    monitor, mode = monitored(parts)
+    if monitor is not None:
+        module.monitor = monitor, mode
     return module
 
 

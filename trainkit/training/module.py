@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from trainkit.data.evaluation_loader import EvaluationBatch
 from trainkit.data.loader import Execution, Step, single_step
@@ -20,6 +21,7 @@ from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
 from trainkit.tasks import Task, merged_outputs, step_output
+from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad
 from trainkit.training.meter import PartMeter
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
@@ -71,6 +73,7 @@ class TrainModule(L.LightningModule):
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
         self.total_steps: int | None = None
+        self.monitor: tuple[str, str] = f"val/{task.monitor}", task.mode
         self.window = LogWindow(task)
         self.meters, self.extra_val = nn.ModuleList([PartMeter(task)]), tuple[str, ...]()
         self._grad_norm: Tensor | None = None
@@ -100,7 +103,8 @@ class TrainModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
         optimizer = build_optimizer(self.optimizer_factory, self)
-        scheduler = build_scheduler(self.scheduler_factory, optimizer, self.total_steps or self._estimated_steps())
+        total_steps = self.total_steps or self._estimated_steps()
+        scheduler = build_scheduler(self.scheduler_factory, optimizer, total_steps, self.monitor[1])
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -138,7 +142,7 @@ class TrainModule(L.LightningModule):
         self.on_before_zero_grad(self._raw_optimizer())  # optimization only
         optimizer.zero_grad(set_to_none=True)
         scheduler = self.lr_schedulers()
-        if scheduler is not None:
+        if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()  # type: ignore[union-attr]
         return outputs
 
@@ -151,14 +155,15 @@ class TrainModule(L.LightningModule):
             with nullcontext() if part is parts[-1] else self._unsynced():
                 output = self.loss(part)
                 if is_whole:
-                    self.manual_backward(output.loss_sum / _or_one(output.weight))
+                    self.manual_backward(output.loss_sum / or_one(output.weight))
                 else:
                     self.manual_backward(output.loss_sum * (0.0 if step.is_ghost else 1.0) / nominal)
             outputs.append(output._replace(loss_sum=output.loss_sum.detach(), outputs=output.outputs.detach()))
         if step.is_ghost:
             outputs = []
         if not is_whole:
-            self._divide_by_weight([output.weight for output in outputs], nominal)
+            weights = [output.weight for output in outputs]
+            divide_by_weight(params_with_grad(self._raw_optimizer()), weights, nominal, self.trainer.world_size)
         return outputs
 
     def _cut(self, batch: Any, step: Step) -> list[Any]:
@@ -171,24 +176,12 @@ class TrainModule(L.LightningModule):
         context: AbstractContextManager[Any] = block()
         return context
 
-    def _divide_by_weight(self, weights: list[Tensor | float], nominal: float) -> None:
-        """Turns gradients of sums over ``nominal`` samples into gradients of the sum over the summed weight."""
-        world = self.trainer.world_size
-        if world == 1 and not any(isinstance(weight, Tensor) for weight in weights) and sum(weights) == nominal:
-            return
-        total = torch.as_tensor(sum(weights), dtype=torch.float64, device=self.device)
-        if world > 1:
-            torch.distributed.all_reduce(total)
-        factor = nominal * world / torch.where(total > 0, total, 1.0)
-        grads = [p.grad for group in self._raw_optimizer().param_groups for p in group["params"] if p.grad is not None]
-        torch._foreach_mul_(grads, factor.to(grads[0].dtype))
-
     def _raw_optimizer(self) -> Optimizer:
         return self.trainer.optimizers[0]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the whole gradient; its norm before clipping is what is logged."""
-        params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        params = params_with_grad(optimizer)
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(params, self.clip_value)
         if self.clip_norm is not None:
@@ -246,11 +239,18 @@ class TrainModule(L.LightningModule):
                 torch.distributed.broadcast(buffer, 0)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs loss and metrics, computed over all processes: ``val/…``, and ``val/<name>/…`` of further sets."""
+        """Logs loss and metrics, computed over all processes: ``val/…``, and ``val/<name>/…`` of further sets.
+
+        A plateau schedule gets the monitored one.
+        """
         given = self.extra_val or tuple(getattr(getattr(self.trainer, "datamodule", None), "extra_val", ()))
         count = len(self.trainer.num_val_batches)
         names = (*given, *map(str, range(len(given) + 1, count)))
-        self._log_evaluation(["val", *(f"val/{name}" for name in names)][:count])
+        values = self._log_evaluation(["val", *(f"val/{name}" for name in names)][:count])
+        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+            return
+        if isinstance(scheduler := self.lr_schedulers(), ReduceLROnPlateau):  # before the checkpoint of this validation
+            scheduler.step(float(values[self.monitor[0]]))
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """As ``validation_step``."""
@@ -260,9 +260,13 @@ class TrainModule(L.LightningModule):
         """Logs the test loss and metrics."""
         self._log_evaluation(["test"])
 
-    def _log_evaluation(self, parts: Sequence[str]) -> None:
+    def _log_evaluation(self, parts: Sequence[str]) -> dict[str, Any]:
+        values = dict[str, Any]()
         for idx, part in enumerate(parts):
-            self.log_dict(self._meter(idx).close(part), sync_dist=self.trainer.world_size > 1)
+            of_part = self._meter(idx).close(part)
+            self.log_dict(of_part, sync_dist=self.trainer.world_size > 1)
+            values |= of_part
+        return values
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Predictions of a batch: float64 probabilities [B, K], or values [B]."""
@@ -293,8 +297,3 @@ class TrainModule(L.LightningModule):
             mine = everyone[self.trainer.global_rank]
             self._random_state = mine["random"]
             self.window.load(mine["window"])
-
-
-def _or_one(weight: Tensor | float) -> Tensor | float:
-    """The weight to divide by; 1 for a batch of classes that weigh nothing, whose gradient is 0 and not 0 / 0."""
-    return torch.where(weight > 0, weight, torch.ones_like(weight)) if isinstance(weight, Tensor) else weight or 1.0

@@ -11,6 +11,7 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.runs.check import logged_names, monitored
@@ -145,17 +146,19 @@ def preview(parts: Parts, schedule: RunSchedule, seconds: float = PREVIEW_SECOND
     optimizer = build_optimizer(parts.optimizer, nn.ModuleList([parts.network, parts.task]))
     base = float(optimizer.param_groups[0]["lr"])
     scheduler = build_scheduler(parts.scheduler, optimizer, schedule.total_steps)
+    waits = isinstance(scheduler, ReduceLROnPlateau)  # for values that only the training has
     deadline, rates, total = time.perf_counter() + seconds, [], schedule.total_steps
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a schedule that is stepped without its optimizer
         for step in range(total):
             rates.append([float(group["lr"]) for group in optimizer.param_groups])
-            if scheduler is not None and step < total - 1:
+            if scheduler is not None and not waits and step < total - 1:
                 scheduler.step()
             if step % 256 == 255 and time.perf_counter() > deadline:
                 break
     table = np.asarray(rates)
-    is_constant = scheduler is None or (isinstance(scheduler, WarmupSchedule) and scheduler.shape == "constant")
+    is_flat = isinstance(scheduler, WarmupSchedule) and scheduler.shape == "constant"
+    is_constant = scheduler is None or waits or is_flat
     return Preview(table[:, 0], base, _name(parts, scheduler), is_constant, total, tuple(map(float, table.max(axis=0))))
 
 

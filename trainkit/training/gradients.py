@@ -1,0 +1,40 @@
+"""Gradients of several micro-batches and processes, as those of the one big batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def params_with_grad(optimizer: Optimizer) -> list[nn.Parameter]:
+    """Parameters that the last backward pass reached."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def divide_by_weight(
+    params: Sequence[nn.Parameter], weights: Sequence[Tensor | float], nominal: float, world_size: int
+) -> None:
+    """Turns gradients of sums over ``nominal`` samples into gradients of the sum over the summed weight, in place.
+
+    Args:
+        params: Those with gradients.
+        weights: Of this process's micro-batches.
+        nominal: Samples of a process that the sums were divided by.
+        world_size: Processes of the group, whose gradients have been averaged.
+    """
+    if world_size == 1 and not any(isinstance(weight, Tensor) for weight in weights) and sum(weights) == nominal:
+        return
+    grads = [p.grad for p in params if p.grad is not None]
+    total = torch.as_tensor(sum(weights), dtype=torch.float64, device=grads[0].device)
+    if world_size > 1:
+        torch.distributed.all_reduce(total)
+    factor = nominal * world_size / torch.where(total > 0, total, 1.0)
+    torch._foreach_mul_(grads, factor.to(grads[0].dtype))
+
+
+def or_one(weight: Tensor | float) -> Tensor | float:
+    """The weight to divide by; 1 for a batch of classes that weigh nothing, whose gradient is 0 and not 0 / 0."""
+    return torch.where(weight > 0, weight, torch.ones_like(weight)) if isinstance(weight, Tensor) else weight or 1.0
