@@ -1,6 +1,7 @@
 """Optimizers and schedules: callables that are built on a module's parameters, and the parameter groups they get."""
 
 from trainkit.optim.groups import parameter_groups
+from trainkit.optim.muon import MuonWithAdamW
 from trainkit.optim.optimizers import OptimizerFactory, adamw, build_optimizer, sgd
 from trainkit.optim.schedules import (
     SchedulerFactory,
@@ -17,6 +18,7 @@ from trainkit.optim.schedules import (
 from trainkit.optim.shapes import WarmupSchedule
 
 __all__ = [
+    "MuonWithAdamW",
     "OptimizerFactory",
     "SchedulerFactory",
     "WarmupSchedule",

@@ -33,6 +33,17 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
         One or two groups for a ``torch.optim.Optimizer``: the first with the optimizer's own weight decay, the second
         with ``weight_decay`` 0. Groups keep the order of ``module.parameters()``.
     """
+    exempt = exempt_from_decay(module)
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if id(p) not in exempt]},
+        {"params": [p for p in trainable if id(p) in exempt], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def exempt_from_decay(module: nn.Module) -> set[int]:
+    """Identities of the parameters that do not decay; see ``parameter_groups``."""
     exempt: set[int] = set()
     for owner in module.modules():
         whole = isinstance(owner, (*_NORMS, *_EMBEDDINGS))
@@ -40,9 +51,4 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
         for name, p in owner.named_parameters(recurse=left_out is True):
             if whole or p.ndim < 2 or left_out is True or (left_out and name in left_out):
                 exempt.add(id(p))
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trainable if id(p) not in exempt]},
-        {"params": [p for p in trainable if id(p) in exempt], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    return exempt

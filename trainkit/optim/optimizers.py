@@ -58,7 +58,8 @@ def build_optimizer(factory: OptimizerFactory, module: nn.Module) -> Optimizer:
     """Builds the optimizer on a module's trainable parameters, fused where its class and the parameters allow.
 
     Args:
-        factory: Takes a list of parameter groups.
+        factory: Takes a list of parameter groups; its class may have a ``split_groups(groups, module)`` that says which
+            of them it treats in which way.
         module: Its trainable parameters are optimized.
 
     Returns:
@@ -73,6 +74,8 @@ def build_optimizer(factory: OptimizerFactory, module: nn.Module) -> Optimizer:
     groups = parameter_groups(module)
     if not groups:
         raise ConfigError("the model has no trainable parameters", where="model")
+    if split := getattr(_target(factory), "split_groups", None):
+        groups = split(groups, module)
     optimizer = factory(groups, **_fused(factory, groups))
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(
