@@ -30,14 +30,14 @@ def pasted(tmp_path: Path) -> Path:
 
 def test_an_optimizer_and_a_schedule_are_two_files_each() -> None:
     names = [name for name, _ in BLOCK.findall(README)]
-    assert names == ["lion.py", "conf/optimizer/lion.yaml", "linear.py", "conf/scheduler/linear.yaml"]
+    assert names == ["lion.py", "conf/optimizer/lion.yaml", "falling.py", "conf/scheduler/falling.yaml"]
 
 
 def test_they_train_and_go_on_as_pasted(pasted: Path, cli: Callable[..., Any]) -> None:
-    own = ("optimizer=lion", "scheduler=linear", "model=mlp", "logger=none", "evaluation.resamples=50")
+    own = ("optimizer=lion", "scheduler=falling", "model=mlp", "logger=none", "evaluation.resamples=50")
     code, out, err = cli("fit", "--config-dir", "conf", *own, "trainer.max_epochs=4", "run.dir=run")
     assert (code, err) == (0, "")
-    assert " · lion 0.001 linear · " in out
+    assert " · lion 0.001 falling · " in out
     rates = [line.split(",")[4] for line in (pasted / "run" / "metrics.csv").read_text().splitlines() if ",lr," in line]
     assert float(rates[0]) <= 1e-3 and float(rates[-1]) < 4e-5
     accuracy = re.search(r"^test   accuracy (0\.\d+)", out, re.MULTILINE)
@@ -47,7 +47,7 @@ def test_they_train_and_go_on_as_pasted(pasted: Path, cli: Callable[..., Any]) -
 def test_a_marked_directory_needs_no_option(pasted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pasted)
     (pasted / "conf" / ".trainkit").touch()
-    cfg = compose(["optimizer=lion", "scheduler=linear"])
+    cfg = compose(["optimizer=lion", "scheduler=falling"])
     assert (cfg.optimizer._target_, cfg.scheduler.final) == ("lion.Lion", 0.01)
 
 

@@ -60,7 +60,7 @@ def _config(overrides: dict[str, Any]) -> DictConfig:
                                           "  expected one of auto, cpu, gpu"),
         ({"trainer.precision": "bf16-mix"},
          "trainer.precision is 'bf16-mix'\n  where    trainer.precision\n"
-         "  expected one of fp32, bf16-mixed\n  hint     did you mean 'bf16-mixed'?"),
+         "  expected one of fp32, bf16-mixed, bf16-true, fp16-mixed\n  hint     did you mean 'bf16-mixed'?"),
         ({"checkpoint.keep": 1}, "checkpoint.keep is 1\n  where    checkpoint.keep\n  expected at least 2"),
         ({"launch.timeout_seconds": 0}, "launch.timeout_seconds is 0\n  where    launch.timeout_seconds\n"
                                         "  expected at least 1"),

@@ -45,8 +45,11 @@ def test_registering_twice_leaves_one_schema() -> None:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_yaml_and_schema_have_the_same_defaults(section: str) -> None:
-    composed = OmegaConf.to_container(compose()[section])
-    assert composed == OmegaConf.to_container(OmegaConf.structured(SECTIONS[section]))
+    composed = compose()[section]
+    if section == "trainer":
+        assert composed.channels_last == "auto"
+        composed.channels_last = False  # as runs had it before there was a choice, which the schema fills in for them
+    assert OmegaConf.to_container(composed) == OmegaConf.to_container(OmegaConf.structured(SECTIONS[section]))
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -9,7 +9,7 @@ def test_groups_and_their_choices() -> None:
         "random_forest",
         "tabular",
     ]
-    assert groups()["optimizer"] == ["adamw", "sgd"]
+    assert groups()["optimizer"] == ["adam", "adamw", "muon", "sgd"]
     assert "_common" not in groups()["data"]
 
 

@@ -179,6 +179,9 @@ def assert_same_run() -> Same:
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
             assert_same(states[0][key], states[1][key], key)
         assert_same(states[0]["trainkit"]["processes"][0]["random"], states[1]["trainkit"]["processes"][0]["random"])
+        averages = [state["trainkit"].get("average", {}) for state in states]
+        assert averages[0].get("num_updates") == averages[1].get("num_updates")
+        assert_same(averages[0].get("weights", {}), averages[1].get("weights", {}), "average")
         assert curves(one) == curves(other)
         pd.testing.assert_frame_equal(
             pd.read_parquet(one.predictions), pd.read_parquet(other.predictions), check_exact=True

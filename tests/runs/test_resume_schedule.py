@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 import trainkit as tk
-from tests.runs.conftest import FAST, WINE, fit
+from tests.runs.conftest import FAST, WINE, Same, fit
 from trainkit.rundir import RunDirectory
 from trainkit.runs.handover import advance
 from trainkit.training import read_metrics
@@ -87,3 +87,20 @@ def test_a_schedule_advanced_at_once_stands_where_steps_bring_it(factory: Any) -
     advance(advanced, 17)
     assert advanced.state_dict() == stepped.state_dict()
     assert other.param_groups[0]["lr"] == one.param_groups[0]["lr"]
+
+
+def test_a_plateau_schedule_goes_on_from_what_it_has_seen(cli: Cli, assert_same_run: Same, tmp_path: Path) -> None:
+    options = ("logger=none", *WINE, *FAST, "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1")
+    whole = fit(tmp_path / "whole", "trainer.max_epochs=8", *options)
+    fit(tmp_path / "parent", "trainer.max_epochs=4", *options)
+    assert cli("fit", "run.dir=run", "resume_from=parent", "trainer.max_epochs=8").code == 0
+    assert len(set(rates(whole).values())) > 2
+    assert_same_run(whole, RunDirectory(tmp_path / "run"))
+
+
+def test_a_plateau_schedule_may_follow_another_one(cli: Cli, cosine: RunDirectory, tmp_path: Path) -> None:
+    assert (
+        cli("fit", "run.dir=run", f"resume_from={cosine.path}", "trainer.max_epochs=5", "scheduler=plateau").code == 0
+    )
+    peak = yaml.safe_load(cosine.config.read_text())["optimizer"]["lr"]
+    assert rates(RunDirectory(tmp_path / "run"))[40] == pytest.approx(peak)

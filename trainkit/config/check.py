@@ -14,7 +14,7 @@ from trainkit.config.annotations import describe, fits, parameters_of
 from trainkit.config.messages import STOOD_IN, from_omegaconf
 from trainkit.config.ranges import check_ranges
 from trainkit.config.schema import LINEAGE, SECTIONS, schema
-from trainkit.config.shipped import contents
+from trainkit.config.shipped import contents, default_choice
 from trainkit.config.targets import resolve_target
 from trainkit.errors import ConfigError, did_you_mean, one_of
 
@@ -226,7 +226,7 @@ def _unexpected(key: str, node: dict[str, Any], section: str, path: str, label: 
     what = f"{path}.{key}: {label} takes no argument '{key}'"
     expected = one_of(named) if named else "no arguments"
     shipped = contents(section) if path == section else {}
-    for choice, content in shipped.items():
+    for choice, content in sorted(shipped.items(), key=lambda item: item[0] != default_choice(section)):
         if key in content and content[key] == node[key] and content.get("_target_") != node["_target_"]:
             what += f"; it comes from {section}={choice}, whose _target_ was replaced"
             return ConfigError(what, expected=expected, hint=_without_inheritance(key, node, section, shipped))

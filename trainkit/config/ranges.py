@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainkit.errors import ConfigError, did_you_mean, one_of
 
-PRECISIONS = ("fp32", "bf16-mixed")
+PRECISIONS = ("fp32", "bf16-mixed", "bf16-true", "fp16-mixed")
 """The names of the precisions."""
 
-_ALIASES = {"32": "fp32", "32-true": "fp32", "bf16": "bf16-mixed"}
+_ALIASES = {"32": "fp32", "32-true": "fp32", "bf16": "bf16-mixed", "16-mixed": "fp16-mixed"}
 _ACCELERATORS = ("auto", "cpu", "gpu")
 _LARGEST_SEED = 2**32 - 1
 
@@ -106,14 +106,26 @@ def _check_trainer(cfg: DictConfig) -> None:
         if trainer[key] is not None and not trainer[key] > 0:
             where = f"trainer.{key}"
             raise ConfigError(f"{where} is {trainer[key]}", where=where, expected="above 0, or null for none")
+    if trainer.ema is not None and not 0 < trainer.ema < 1:
+        expected = "a number between 0 and 1, such as 0.999, or null for none"
+        raise ConfigError(f"trainer.ema is {trainer.ema}", where="trainer.ema", expected=expected)
     steps = trainer.steps_per_execution
     if steps != "auto" and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
         where = "trainer.steps_per_execution"
         raise ConfigError(f"{where} is {steps!r}", where=where, expected="auto, or an integer of at least 1")
     trainer.precision = precision_name(trainer.precision)
+    _check_flag(trainer, "channels_last", "true, false or auto", ("auto",))
+    if not isinstance(trainer.compile, DictConfig):
+        _check_flag(trainer, "compile", "true, false, or settings of torch.compile such as {mode: max-autotune}")
     _check_choice("trainer.accelerator", trainer.accelerator, _ACCELERATORS)
     if trainer.mode is not None:
         _check_choice("trainer.mode", trainer.mode, ("min", "max"))
+
+
+def _check_flag(trainer: DictConfig, key: str, expected: str, also: Sequence[str] = ()) -> None:
+    value = trainer[key]
+    if not isinstance(value, bool) and value not in also:
+        raise ConfigError(f"trainer.{key} is {value!r}", where=f"trainer.{key}", expected=expected)
 
 
 def _check_validation(trainer: DictConfig) -> None:

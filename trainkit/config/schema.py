@@ -42,10 +42,16 @@ class TrainerConfig:
         max_steps: Optimizer steps, or None where ``max_epochs`` is given; the first reached ends. Default None.
         devices: Number of processes, one per device. Default 1.
         accelerator: ``auto``, ``cpu`` or ``gpu``. Default ``auto``.
-        precision: ``fp32`` or ``bf16-mixed``. Default ``fp32``.
+        precision: ``fp32``, ``bf16-mixed``, ``bf16-true``, or on a GPU ``fp16-mixed``. Default ``fp32``.
         accumulate: Number of micro-batches per optimizer step. Default 1.
         clip_norm: Largest 2-norm of the whole gradient, or None. Default 1.0.
         clip_value: Largest absolute value of an element of the gradient, or None. Default None.
+        ema: Decay per optimizer step of an average of the weights, or None. Default None.
+        compile: Whether ``torch.compile`` compiles the net, or its settings, ``{mode: max-autotune}``. Default False.
+        channels_last: Whether images and kernels have their channels last in memory; ``auto`` for nets with
+            convolutions on images. Default False, as runs before 0.4.0 had it.
+        activation_checkpointing: Names of modules, with wildcards, whose activations are computed anew in the backward
+            pass instead of kept; or None. Default None.
         steps_per_execution: Optimizer steps run between callbacks, or ``auto``. Default ``auto``.
         val_every_n_epochs: Epochs between validations, or None with ``val_every_n_steps``. Default 1.
         val_every_n_steps: Optimizer steps between validations, or None with ``val_every_n_epochs``. Default None.
@@ -64,6 +70,10 @@ class TrainerConfig:
     accumulate: int = 1
     clip_norm: float | None = 1.0
     clip_value: float | None = None
+    ema: float | None = None
+    compile: Any = False
+    channels_last: Any = False
+    activation_checkpointing: list[str] | None = None
     steps_per_execution: Any = "auto"
     val_every_n_epochs: int | None = 1
     val_every_n_steps: int | None = None

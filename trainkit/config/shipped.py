@@ -30,6 +30,14 @@ def contents(group: str) -> dict[str, dict[str, Any]]:
     }
 
 
+@functools.cache
+def default_choice(group: str) -> str | None:
+    """The choice of a group that a job has where none is named; None for none."""
+    entries = OmegaConf.create(_root().joinpath("fit.yaml").read_text(encoding="utf-8")).defaults
+    found: str | None = next((entry[group] for entry in entries if not isinstance(entry, str) and group in entry), None)
+    return found
+
+
 def _root() -> Any:
     return resources.files("trainkit.conf")
 

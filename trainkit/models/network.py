@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from trainkit.types import Inputs
@@ -20,6 +21,11 @@ class Network(nn.Module):
         inputs: Preprocessing with its statistics in buffers; passes everything through by default.
         merge: Makes outputs [B, ...] of those of all members [B, M, ...], as ``Task.merge`` does; the mean by
             default.
+
+    Attributes:
+        is_channels_last: Whether images are laid out so, for which the net's kernels are; see ``lay_channels_last``.
+        dtype: Of the net's weights where it is narrower than float32; what goes into the net is cast to it, and outputs
+            are float32. None for float32.
     """
 
     def __init__(
@@ -29,6 +35,8 @@ class Network(nn.Module):
         self.inputs = inputs if inputs is not None else nn.Identity()
         self.net = net
         self.merge = merge or mean_of_members
+        self.is_channels_last = False
+        self.dtype: torch.dtype | None = None
 
     @property
     def num_members(self) -> int | None:
@@ -38,11 +46,33 @@ class Network(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Maps raw inputs [B, ...] to outputs [B, ...]; in training [B, M, ...] where the net has M members."""
+        if self.is_channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         prepared = self.inputs(inputs)
+        if self.dtype is not None:
+            prepared = self._narrowed(prepared)
         outputs: Tensor = self.net(**prepared) if isinstance(prepared, dict) else self.net(prepared)
+        if self.dtype is not None:
+            outputs = outputs.float()
         if not self.training and getattr(self.net, "num_members", None) is not None:
             return self.merge(outputs)
         return outputs
+
+    def _narrowed(self, inputs: Inputs) -> Inputs:
+        if isinstance(inputs, dict):
+            return {name: self._narrowed_one(tensor) for name, tensor in inputs.items()}
+        return self._narrowed_one(inputs)
+
+    def _narrowed_one(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    def lay_channels_last(self) -> None:
+        """Lays out the net's kernels with their channels last in memory, and from now on images too.
+
+        The same numbers, up to rounding, 1.3 to 1.5 times as fast on a CPU (``benchmarks/results/channels_last.md``).
+        """
+        self.net.to(memory_format=torch.channels_last)
+        self.is_channels_last = True
 
 
 def mean_of_members(outputs: Tensor) -> Tensor:

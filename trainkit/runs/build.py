@@ -25,6 +25,7 @@ from trainkit.errors import ConfigError, TrainkitError
 from trainkit.models import Network
 from trainkit.models import auto as auto_model
 from trainkit.optim import OptimizerFactory, SchedulerFactory
+from trainkit.runs.computing import lay_out
 from trainkit.runs.input_statistics import fit_inputs
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.tasks import Classification, Regression, Task
@@ -74,6 +75,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     model = live.model if live.model is not None else build(config.model, "model")
     if isinstance(model, nn.Module):
         parts.network = Network(model, data.input_module(model), task.merge)
+        lay_out(parts.network, config, data.spec)
         fit_inputs(parts.network, data)
         parts.optimizer, parts.scheduler = _optimization(config, live)
     elif hasattr(model, "fit") and hasattr(model, "predict"):

@@ -51,7 +51,7 @@ def begin(
     is_given = parts.live.model is not None or parts.live.module is not None or parts.config.init_from is not None
     given = trained_net(parts) if is_given else None
     if given is not None:
-        state = {name: tensor.detach().cpu().clone() for name, tensor in given.state_dict().items()}
+        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in given.state_dict().items()}
         with atomic_path(run.initial_weights) as temporary:
             save_file(state, temporary, {"format": "pt"})
     if hand_over is not None:

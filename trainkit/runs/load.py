@@ -20,6 +20,7 @@ from trainkit.errors import DataError, RunError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build
+from trainkit.runs.computing import lay_out
 from trainkit.runs.estimators import load_estimator
 from trainkit.runs.new_samples import read_samples
 from trainkit.runs.own_module import build_data
@@ -213,6 +214,7 @@ def load_run(
         loaded._predictor = ClassicalPredictor(inputs, loaded.estimator, saved.spec, batch_size)
         return loaded
     network = Network(model if model is not None else _built(config, "model", nn.Module), inputs, task.merge)
+    lay_out(network, config, saved.spec)
     _load(network.inputs, "inputs.", saved.state)
     _load(network.net, "net.", saved.state)
     loaded.model = network.eval()

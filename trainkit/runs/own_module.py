@@ -19,9 +19,9 @@ from trainkit.data import DataModule, LoaderData, Splits
 from trainkit.data.replay import Follower, PlainEvaluation, PlainLoader, replayed
 from trainkit.errors import ConfigError, LaunchError
 from trainkit.runs.build import build, fill, seed_everything
+from trainkit.runs.computing import OWN_SETTINGS, PRECISIONS
 from trainkit.runs.devices import Devices
 from trainkit.runs.parts import LiveObjects, ModuleParts
-from trainkit.runs.train import PRECISIONS
 
 _NEEDED = (
     ("training_step", "training_step", "a LightningModule that trains"),
@@ -176,6 +176,10 @@ def trainer_options(parts: ModuleParts, devices: Devices) -> dict[str, Any]:
     if trainer.steps_per_execution not in ("auto", 1):
         what = f"a LightningModule takes single batches, not {trainer.steps_per_execution} steps at once"
         raise ConfigError(what, where="trainer.steps_per_execution", expected="auto or 1")
+    for key in OWN_SETTINGS:
+        if trainer[key]:
+            what = f"trainer.{key} does not reach into a LightningModule of your own"
+            raise ConfigError(what, where=f"trainer.{key}", expected="null or false", hint="see to it in the module")
     if not parts.module.automatic_optimization:
         _refuse_by_hand(parts)
     if trainer.clip_norm is not None and trainer.clip_value is not None:

@@ -17,6 +17,7 @@ from trainkit.runs.build import build_parts
 from trainkit.runs.check import check_batches, check_schedule, dry_batch
 from trainkit.runs.classical import check_classical, is_idle
 from trainkit.runs.completion import Reporter, Run, finish
+from trainkit.runs.computing import check_computing
 from trainkit.runs.devices import find_devices
 from trainkit.runs.directory import begin, check_place, keep_moved
 from trainkit.runs.job import Job, asked_job, say_finished
@@ -130,6 +131,7 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
         packed(parts.live)
     callbacks = build_callbacks(parts)
     check_batches(parts)
+    check_computing(parts.network, parts.config.trainer, devices.accelerator == "cuda")
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
     if fitting is not None:

@@ -23,6 +23,7 @@ from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import seed_everything
 from trainkit.runs.check import monitored
+from trainkit.runs.computing import computing, lightning_precision
 from trainkit.runs.devices import Devices
 from trainkit.runs.hparams import log_settings
 from trainkit.runs.observers import build_callbacks, build_loggers
@@ -40,8 +41,6 @@ from trainkit.training import (
     load_best_weights,
     step_of,
 )
-
-PRECISIONS = {"fp32": "32-true", "bf16-mixed": "bf16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
                 log_settings(parts, trainer.loggers)
             has_val = len(parts.data.splits.val) > 0
             path = None if checkpoint is None else str(checkpoint)
-            trainer.fit(module, loader, validation if has_val else None, ckpt_path=path, weights_only=True)
+            with computing(parts.network, parts.config.trainer) as module.compiled:  # type: ignore[arg-type]
+                trainer.fit(module, loader, validation if has_val else None, ckpt_path=path, weights_only=True)
         except Interrupted as stop:
             interrupted = stop.signum
         finally:
@@ -131,6 +131,7 @@ def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
         accumulate=trainer.accumulate,
         clip_norm=trainer.clip_norm,
         clip_value=trainer.clip_value,
+        ema=trainer.ema,
     )
     module.total_steps, module.extra_val = schedule.total_steps, parts.data.extra_val
     monitor, mode = monitored(parts)
@@ -165,7 +166,7 @@ def _trainer(
         accelerator=devices.accelerator,
         devices=devices.count,
         strategy=DDPStrategy(timeout=timedelta(seconds=config.launch.timeout_seconds)) if world > 1 else "auto",
-        precision=PRECISIONS[config.trainer.precision],  # type: ignore[arg-type]
+        precision=lightning_precision(config.trainer.precision),
         max_steps=schedule.total_steps,
         max_epochs=-1,
         logger=build_loggers(parts, run, resume_step),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,3 +39,14 @@ def divide_by_weight(
 def or_one(weight: Tensor | float) -> Tensor | float:
     """The weight to divide by; 1 for a batch of classes that weigh nothing, whose gradient is 0 and not 0 / 0."""
     return torch.where(weight > 0, weight, torch.ones_like(weight)) if isinstance(weight, Tensor) else weight or 1.0
+
+
+def unscale(optimizer: Optimizer, scaler: Any) -> None:
+    """Divides by the loss scale of fp16 where the optimizer would do so itself, within its step: too late to clip.
+
+    Args:
+        optimizer: About to step; Lightning has unscaled the gradients of those that do not.
+        scaler: A ``torch.amp.GradScaler``, or None.
+    """
+    if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+        scaler.unscale_(optimizer)

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from trainkit.data.evaluation_loader import EvaluationBatch
 from trainkit.data.loader import Execution, Step, single_step
 from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
-from trainkit.tasks import Task, merged_outputs, step_output
-from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad
-from trainkit.training.meter import PartMeter
+from trainkit.tasks import Task
+from trainkit.training.average import WeightAverage
+from trainkit.training.evaluation_steps import EvaluationSteps
+from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad, unscale
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
-from trainkit.types import Batch, Inputs, StepOutput
+from trainkit.types import StepOutput
 
 
-class TrainModule(L.LightningModule):
+class TrainModule(EvaluationSteps):
     """Trains a net on a task.
 
     A subclass overrides ``loss(batch)`` and little else. The gradient of a step is that of the losses of all its
@@ -44,9 +42,11 @@ class TrainModule(L.LightningModule):
         accumulate: Micro-batches that a batch of the user's own DataLoader is cut into.
         clip_norm: Largest norm of the whole gradient; None for no clipping.
         clip_value: Largest absolute value of each gradient element; None for no clipping.
+        ema: Decay per optimizer step of an exponential moving average of the weights, which is then what is validated
+            and kept; None for none. See ``WeightAverage``.
 
     Raises:
-        ConfigError: ``accumulate`` is below 1.
+        ConfigError: ``accumulate`` is below 1, or ``ema`` not between 0 and 1.
 
     Example:
         >>> import trainkit as tk
@@ -64,41 +64,20 @@ class TrainModule(L.LightningModule):
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        ema: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model, task, None if ema is None else WeightAverage(ema))
         if accumulate < 1:
             raise ConfigError(f"accumulate is {accumulate}", where="trainer.accumulate", expected="an integer ≥ 1")
         self.automatic_optimization = False
-        self.model, self.task = model, task
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
         self.total_steps: int | None = None
         self.monitor: tuple[str, str] = f"val/{task.monitor}", task.mode
         self.window = LogWindow(task)
-        self.meters, self.extra_val = nn.ModuleList([PartMeter(task)]), tuple[str, ...]()
         self._grad_norm: Tensor | None = None
         self._norm_wanted, self._lr = False, 0.0
         self._random_state: dict[str, Any] | None = None
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Outputs [B, ...] of the net; in training [B, M, ...] where it has M members."""
-        outputs: Tensor = self.model(inputs)
-        return outputs if self.model.training else merged_outputs(self.task, self.model, outputs)
-
-    def loss(self, batch: Batch) -> StepOutput:
-        """Loss of one (micro-)batch; the one method most subclasses override.
-
-        Args:
-            batch: ``(inputs, target)``, ``(inputs, target, weight)`` where the rows have weights, or whatever the
-                user's own DataLoader yields.
-
-        Returns:
-            Loss summed over samples, the weight to divide it by, and outputs and targets for the metrics.
-        """
-        weight: list[Tensor]
-        inputs, target, *weight = batch
-        outputs = self(inputs)
-        return step_output(self.task, self.model, outputs, target, *weight)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
@@ -137,6 +116,8 @@ class TrainModule(L.LightningModule):
         self._norm_wanted = is_last
         self._lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
+        if self.average is not None:
+            self.average.update()
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             callback.on_before_zero_grad(self.trainer, self, self._raw_optimizer())  # Lightning does so for automatic
         self.on_before_zero_grad(self._raw_optimizer())  # optimization only
@@ -181,6 +162,7 @@ class TrainModule(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the whole gradient; its norm before clipping is what is logged."""
+        unscale(optimizer, getattr(self.trainer.precision_plugin, "scaler", None))
         params = params_with_grad(optimizer)
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(params, self.clip_value)
@@ -201,98 +183,43 @@ class TrainModule(L.LightningModule):
         for logger in self.trainer.loggers:
             logger.log_metrics(plain, step=self.trainer.global_step - 1)
 
+    def validated(self, values: dict[str, Tensor]) -> None:
+        """Tells a plateau schedule the monitored value; here, and so before the checkpoint of this validation."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(float(values[self.monitor[0]]))
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Tells Lightning whether a validation is due, where the execution plan decides."""
         if isinstance(batch, Execution) and batch.validate is not None:
             self.trainer.val_check_batch = batch_idx + 1 if batch.validate else sys.maxsize
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Adds a batch to the metrics of its validation set; padding does not count.
-
-        Returns:
-            What callbacks get as ``outputs``, on the device: ``predictions``, float64 probabilities [B, K] or values
-            [B], and ``target`` [B].
-        """
-        output = self._evaluated(batch)
-        predictions = self._meter(dataloader_idx).update(output, self.task)
-        return {"predictions": predictions, "target": output.target}
-
-    def _meter(self, dataloader_idx: int) -> PartMeter:
-        while len(self.meters) <= dataloader_idx:
-            self.meters.append(PartMeter(self.task).to(self.device))
-        return cast(PartMeter, self.meters[dataloader_idx])
-
-    def _evaluated(self, batch: Any) -> StepOutput:
-        if not isinstance(batch, EvaluationBatch):
-            return self.loss(batch)
-        if type(self).loss is not TrainModule.loss:
-            return self.loss(batch.real())
-        weight: list[Tensor]
-        _, target, *weight = batch.real()
-        outputs = self(batch.inputs)[: batch.num_real]
-        return step_output(self.task, self.model, outputs, target, *weight)
-
-    def on_validation_start(self) -> None:
-        """Gives every process the buffers of the first, as a forward pass in training does."""
-        if self.trainer.world_size > 1:
-            for buffer in self.model.buffers():
-                torch.distributed.broadcast(buffer, 0)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs loss and metrics, computed over all processes: ``val/…``, and ``val/<name>/…`` of further sets.
-
-        A plateau schedule gets the monitored one.
-        """
-        given = self.extra_val or tuple(getattr(getattr(self.trainer, "datamodule", None), "extra_val", ()))
-        count = len(self.trainer.num_val_batches)
-        names = (*given, *map(str, range(len(given) + 1, count)))
-        values = self._log_evaluation(["val", *(f"val/{name}" for name in names)][:count])
-        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
-            return
-        if isinstance(scheduler := self.lr_schedulers(), ReduceLROnPlateau):  # before the checkpoint of this validation
-            scheduler.step(float(values[self.monitor[0]]))
-
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """As ``validation_step``."""
-        return self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the test loss and metrics."""
-        self._log_evaluation(["test"])
-
-    def _log_evaluation(self, parts: Sequence[str]) -> dict[str, Any]:
-        values = dict[str, Any]()
-        for idx, part in enumerate(parts):
-            of_part = self._meter(idx).close(part)
-            self.log_dict(of_part, sync_dist=self.trainer.world_size > 1)
-            values |= of_part
-        return values
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Predictions of a batch: float64 probabilities [B, K], or values [B]."""
-        if isinstance(batch, EvaluationBatch):
-            return self.task.predictions(self(batch.inputs)[: batch.num_real])
-        return self.task.predictions(self(batch[0] if isinstance(batch, (tuple, list)) else batch))
-
     def on_train_start(self) -> None:
         """Puts the random generators back where a resumed run left them."""
         self.window.start_clock()
+        if self.average is not None:
+            self.average.begin(self)
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds each process's random generators and unfinished log window."""
+        """Adds each process's random generators and unfinished log window, and the average of the weights."""
         mine = {"random": get_random_state(), "window": self.window.state()}
         everyone: list[Any] = [mine]
         if self.trainer.world_size > 1:
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, mine)
         checkpoint["trainkit"] = {"processes": everyone}
+        if self.average is not None:
+            checkpoint["trainkit"]["average"] = self.average.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes back this process's random generators and log window; a changed number of processes starts afresh."""
-        everyone = checkpoint.get("trainkit", {}).get("processes", [])
+        saved = checkpoint.get("trainkit", {})
+        everyone = saved.get("processes", [])
+        if self.average is not None and "average" in saved:
+            self.average.load(saved["average"])
         if len(everyone) == self.trainer.world_size:
             mine = everyone[self.trainer.global_rank]
             self._random_state = mine["random"]

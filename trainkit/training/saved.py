@@ -95,7 +95,7 @@ def best_saved(run: RunDirectory, best: dict[str, Any]) -> dict[str, Any] | None
 
 
 def load_best_weights(run: RunDirectory) -> dict[str, torch.Tensor]:
-    """State dict of the best checkpoint, or of the last where none was chosen.
+    """State dict of the best checkpoint, or of the last where none was chosen; averaged weights where it has such.
 
     Raises:
         RunError: The file is damaged or missing.
@@ -105,8 +105,10 @@ def load_best_weights(run: RunDirectory) -> dict[str, torch.Tensor]:
     path = checkpoint_path(run, entry)
     if not path.is_file() or sha256(path) != entry["sha256"]:
         raise RunError(f"'{path}' is damaged or missing", where=str(pointer))
-    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return state
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    average = checkpoint.get("trainkit", {}).get("average")
+    return state if average is None else state | average["weights"]
 
 
 def step_of(checkpoint: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from trainkit.errors import first_line
+from trainkit.runs.computing import missing_compiler
 from trainkit.runs.devices import Devices
 from trainkit.runs.version import VERSION
 
@@ -134,11 +134,9 @@ def _nccl() -> None:
 
 
 def _compiler(on_gpu: bool) -> None:
-    """What torch.compile hands its code to: Triton on a GPU, a C++ compiler elsewhere."""
-    if on_gpu:
-        _module("triton")
-    elif not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name):
-        raise RuntimeError("no C++ compiler")
+    """What torch.compile hands its code to."""
+    if missing := missing_compiler(on_gpu):
+        raise RuntimeError(missing)
 
 
 def _module(name: str) -> None:

@@ -121,7 +121,7 @@ def _unavailable(parts: RunParts, environment: Environment) -> Iterator[Finding]
     trainer = parts.config.trainer
     backend = "nccl" if "nccl" in environment.works else "gloo"
     asked = {
-        "bf16-mixed": (trainer.precision == "bf16-mixed", "trainer.precision", "trainer.precision=fp32"),
+        "bf16-mixed": (str(trainer.precision).startswith("bf16"), "trainer.precision", "trainer.precision=fp32"),
         "deterministic": (trainer.deterministic, "trainer.deterministic", "trainer.deterministic=false"),
         backend: (trainer.devices > 1, "trainer.devices", "trainer.devices=1"),
         "TensorBoard": ("tensorboard" in (parts.config.get("logger") or {}), "logger", "logger=none"),
