@@ -30,7 +30,7 @@ WRONG: list[tuple[dict[str, Any], str, str | None]] = [
         "the scheduler is a ConstantLR",
         None,
     ),
-    ({"optimizer": "adam"}, "group 'optimizer' has no 'adam'", "did you mean 'adamw'?"),
+    ({"optimizer": "adamww"}, "group 'optimizer' has no 'adamww'", "did you mean 'adamw'?"),
     ({"task": nn.CrossEntropyLoss()}, "the task is a CrossEntropyLoss", None),
     ({"model": 3}, "the model is a int", None),
     ({"model": nn.Linear(4, 7)}, "the model gives outputs of shape [batch, 7]", None),

@@ -33,8 +33,9 @@ def _factory(function: _Function) -> _Function:
     @functools.wraps(function)
     def build(optimizer: Optimizer | None = None, total_steps: int | None = None, **settings: Any) -> Any:
         if optimizer is None:
-            inspect.signature(function).bind_partial(**settings)  # a misspelt setting is told here
-            return functools.partial(build, **settings)
+            bound = inspect.signature(function).bind_partial(**settings)  # a misspelt setting is told here
+            bound.apply_defaults()
+            return functools.partial(build, **bound.kwargs)
         return function(optimizer, total_steps, **settings)
 
     return cast(_Function, build)
