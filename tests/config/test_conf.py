@@ -16,6 +16,9 @@ from trainkit.config.targets import judge_config
 CHOICES = [f"{group}={choice}" for group, names in groups().items() for choice in names]
 NEEDED = {
     "data=images": ["data.path=pics"],
+    "model=torchvision": ["model.name=resnet18"],
+    "model=timm": ["model.name=resnet18"],
+    "model=pretrained": ["model.name=resnet18"],
     "data=table": ["data.path=a.csv", "data.target=y"],
     "data=dataset": ["+data.train._target_=torchvision.datasets.FakeData"],
     "data=custom": ["data._target_=trainkit.data.Digits"],

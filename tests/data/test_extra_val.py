@@ -103,7 +103,7 @@ def test_a_further_set_chooses_the_epoch_where_it_is_named(tmp_path: Path, monke
 def test_importable_sets_become_nodes(tmp_path: Path) -> None:
     from functools import partial
 
-    from torchvision.datasets import FakeData  # type: ignore[import-untyped]
+    from torchvision.datasets import FakeData
 
     from trainkit.runs.live import put_objects
 

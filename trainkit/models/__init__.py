@@ -10,5 +10,6 @@ from trainkit.models.cnn1d import CNN1d
 from trainkit.models.mlp import MLP
 from trainkit.models.network import Network
 from trainkit.models.tabular import Tabular
+from trainkit.models.vision import VisionModel, ViT
 
-__all__ = ["CNN", "MLP", "CNN1d", "Network", "Tabular", "auto"]
+__all__ = ["CNN", "MLP", "CNN1d", "Network", "Tabular", "ViT", "VisionModel", "auto"]

@@ -21,7 +21,8 @@ from trainkit.config.resolvers import active_spec
 from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, LoaderData, Splits
-from trainkit.errors import ConfigError, TrainkitError
+from trainkit.data.preprocessing import AsFloat
+from trainkit.errors import ConfigError, DataError, TrainkitError
 from trainkit.models import Network
 from trainkit.models import auto as auto_model
 from trainkit.optim import OptimizerFactory, SchedulerFactory
@@ -72,9 +73,11 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     seed_everything(config.seed)
     task = live.task or build(config.task, "task", Task)
     parts = Parts(config, data, task, live=live, notes=notes)
-    model = live.model if live.model is not None else build(config.model, "model")
+    is_begun = splits is not None or config.get("resume_from") is not None
+    model = live.model if live.model is not None else build(without_weights(config.model, is_begun), "model")
     if isinstance(model, nn.Module):
-        parts.network = Network(model, data.input_module(model), task.merge)
+        _keep_resolved(parts, model)
+        parts.network = Network(model, input_module(data, model), task.merge)
         lay_out(parts.network, config, data.spec)
         fit_inputs(parts.network, data)
         parts.optimizer, parts.scheduler = _optimization(config, live)
@@ -84,6 +87,40 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         found = f"the model is a {type(model).__name__}"
         raise ConfigError(found, where="model", expected="an nn.Module or a scikit-learn estimator")
     return parts
+
+
+def without_weights(node: DictConfig, is_begun: bool = True) -> DictConfig:
+    """A model's config without weights from elsewhere, which a run that is begun has in its own files."""
+    if not is_begun or node.get("weights") is None:
+        return node
+    own = copied(node)
+    own.weights = None
+    return own
+
+
+def _keep_resolved(parts: Parts, model: nn.Module) -> None:
+    """Writes into the config what a net with weights from elsewhere found out about them, and tells what fits."""
+    resolved, matching = getattr(model, "resolved", None), getattr(model, "matching", None)
+    if resolved is not None and parts.live.model is None:
+        with open_dict(parts.config.model):
+            parts.config.model.update(resolved())
+    if matching is not None:
+        parts.notes["weights"] = str(matching)
+
+
+def input_module(data: DataModule, net: nn.Module) -> nn.Module | None:
+    """Preprocessing for a net; images as they are, in [0, 1], for one that standardises them itself.
+
+    Raises:
+        DataError: Such a net, and numbers beyond [0, 1].
+    """
+    if not getattr(net, "takes_pixels", False):
+        return data.input_module(net)
+    inputs = data.source.fetch(torch.arange(min(len(data.source), 64)), 0)[0]
+    if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() and float(inputs.abs().max()) > 1:
+        found = f"images of {str(inputs.dtype).removeprefix('torch.')} up to {float(inputs.abs().max()):g}"
+        raise DataError(found, where="data", expected="uint8, or numbers in [0, 1], for weights from elsewhere")
+    return AsFloat()
 
 
 def wrong_data(data: Any) -> ConfigError:

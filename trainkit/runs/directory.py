@@ -49,6 +49,7 @@ def begin(
     write_json(run.environment, environment(parts, devices))
     OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
     is_given = parts.live.model is not None or parts.live.module is not None or parts.config.init_from is not None
+    is_given = is_given or OmegaConf.select(parts.config, "model.weights") is not None
     given = trained_net(parts) if is_given else None
     if given is not None:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in given.state_dict().items()}

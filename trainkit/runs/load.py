@@ -19,7 +19,7 @@ from trainkit.data.reader import Samples
 from trainkit.errors import DataError, RunError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
-from trainkit.runs.build import build
+from trainkit.runs.build import build, without_weights
 from trainkit.runs.computing import lay_out
 from trainkit.runs.estimators import load_estimator
 from trainkit.runs.new_samples import read_samples
@@ -266,7 +266,7 @@ def _built(config: DictConfig, section: str, kind: type) -> Any:
             where="RUN",
             hint=f"load_run(RUN, {section}=…) with an object of the same shape",
         )
-    return build(node, section, kind)
+    return build(without_weights(node), section, kind)
 
 
 def _load(module: nn.Module, prefix: str, state: dict[str, Tensor], file: str = "model.safetensors") -> None:

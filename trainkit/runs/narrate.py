@@ -69,7 +69,8 @@ def model_line(parts: Parts) -> str:
     if parts.network is None:
         return f"{type(parts.estimator).__name__} (scikit-learn)"
     count = sum(p.numel() for p in parts.network.net.parameters() if p.requires_grad)
-    name = parts.notes.get("model") or type(parts.network.net).__name__
+    named = getattr(parts.network.net, "model_name", None)
+    name = parts.notes.get("model") or named or type(parts.network.net).__name__
     return f"{name} · {count:,} parameters"
 
 

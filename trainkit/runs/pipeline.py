@@ -180,7 +180,7 @@ def _say_head(run: Run, parts: Parts) -> None:
 
 
 def _say_lineage(run: Run, parts: RunParts) -> None:
-    for label in ("resume", "init"):
+    for label in ("resume", "weights", "init"):
         if label in parts.notes:
             run.narrator.say(label, parts.notes[label])
 
