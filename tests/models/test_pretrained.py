@@ -110,7 +110,7 @@ def test_a_net_with_weights_sees_pixels_as_they_expect_them(channels: int, tmp_p
     path = weights_of_a_resnet(tmp_path)
     model = VisionModel("resnet18", channels, 2, 32, weights=str(path)).eval()
     assert model.takes_pixels and str(model.matching).startswith("resnet18.pt: 120 of 122 tensors · new fc.weight")
-    assert model.net.conv1.stride == (2, 2)  # type: ignore[union-attr]
+    assert model.net.get_submodule("conv1").stride == (2, 2)
     again = VisionModel("resnet18", channels, 2, 32, **model.resolved()).eval()
     again.load_state_dict(model.state_dict())
     images = torch.rand(2, channels, 32, 32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -30,11 +32,13 @@ def test_channels_and_outputs_are_those_of_the_data(name: str, library: str, hea
 
 
 def test_small_images_get_a_stem_that_keeps_their_size() -> None:
-    small, large = VisionModel("resnet18", 3, 2, 32), VisionModel("resnet18", 3, 2, 64)
-    assert (small.net.conv1.stride, large.net.conv1.stride) == ((1, 1), (2, 2))  # type: ignore[union-attr]
-    assert isinstance(small.net.maxpool, nn.Identity)
-    assert VisionModel("resnet18", 3, 2, 32, stem="imagenet").net.conv1.stride == (2, 2)  # type: ignore[union-attr]
-    assert VisionModel("resnet18", 3, 2, 224, stem="small").net.conv1.stride == (1, 1)  # type: ignore[union-attr]
+    def resnet(size: int, **settings: Any) -> Any:
+        return VisionModel("resnet18", 3, 2, size, **settings).net
+
+    assert (resnet(32).conv1.stride, resnet(64).conv1.stride) == ((1, 1), (2, 2))
+    assert isinstance(resnet(32).maxpool, nn.Identity)
+    assert resnet(32, stem="imagenet").conv1.stride == (2, 2)
+    assert resnet(224, stem="small").conv1.stride == (1, 1)
 
 
 def test_a_net_of_one_size_gets_images_resized() -> None:

@@ -61,9 +61,11 @@ def test_a_run_gives_its_weights_to_another_task(options: tuple[str, ...], cli: 
 
 
 def test_numbers_that_are_no_pixels_are_told(options: tuple[str, ...], cli: Cli, tmp_path: Path) -> None:
-    code, _, err = cli("fit", "run.dir=run", "data=digits", *options[3:])
+    saved = dict(np.load("images.npz"))
+    np.savez("images.npz", inputs=saved["inputs"].astype(np.float32) / 16, target=saved["target"])
+    code, _, err = cli("fit", "run.dir=run", *options)
     assert code == 2 and not (tmp_path / "run").exists()
     assert err == (
-        "images of float32 up to 16\n  where    data\n"
+        "images of float32 up to 14.9375\n  where    data\n"
         "  expected uint8, or numbers in [0, 1], for weights from elsewhere\n"
     )
