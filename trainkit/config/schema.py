@@ -127,12 +127,36 @@ class EvaluationConfig:
     baseline: bool = True
 
 
+@dataclass
+class FinetuneConfig:
+    """Which weights train, and how fast, in a net that knows something already.
+
+    Attributes:
+        freeze: ``backbone`` for all but the head, a number of blocks from the input, names of modules with wildcards,
+            or None. Default None.
+        unfreeze_every: Optimizer steps, or a share of the run as a float below 1, after which one more block is
+            trained, from the head down; None keeps it frozen. Default None.
+        layer_decay: Factor of the learning rate from each block to the one before it; None for one rate. Default None.
+        head_lr: Peak learning rate of the head; None takes the optimizer's. Default None.
+        norm: ``auto``, ``train`` or ``eval``: whether statistics of BatchNorm move. Default ``auto``.
+        cache: Whether outputs of a frozen backbone are computed once, or ``auto`` where that is so. Default ``auto``.
+    """
+
+    freeze: Any = None
+    unfreeze_every: Any = None
+    layer_decay: float | None = None
+    head_lr: float | None = None
+    norm: str = "auto"
+    cache: Any = "auto"
+
+
 SECTIONS: dict[str, type] = {
     "run": RunConfig,
     "trainer": TrainerConfig,
     "checkpoint": CheckpointConfig,
     "launch": LaunchConfig,
     "evaluation": EvaluationConfig,
+    "finetune": FinetuneConfig,
 }
 """The typed sections, by their key in a config."""
 

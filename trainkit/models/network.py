@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class Network(nn.Module):
         is_channels_last: Whether images are laid out so, for which the net's kernels are; see ``lay_channels_last``.
         dtype: Of the net's weights where it is narrower than float32; what goes into the net is cast to it, and outputs
             are float32. None for float32.
+        still: Names of the net's modules that compute as in evaluation, even in training: frozen ones.
+        head: Name of the module of the net that is computed alone, on inputs of its own; None for the whole net.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Network(nn.Module):
         self.merge = merge or mean_of_members
         self.is_channels_last = False
         self.dtype: torch.dtype | None = None
+        self.still: tuple[str, ...] = ()
+        self.head: str | None = None
 
     @property
     def num_members(self) -> int | None:
@@ -44,14 +49,22 @@ class Network(nn.Module):
         members: int | None = getattr(self.net, "num_members", None)
         return members if self.training else None
 
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode, except for what stands still."""
+        super().train(mode)
+        for name in self.still:
+            self.net.get_submodule(name).training = False
+        return self
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Maps raw inputs [B, ...] to outputs [B, ...]; in training [B, M, ...] where the net has M members."""
+        net = self.net if self.head is None else self.net.get_submodule(self.head)
         if self.is_channels_last and isinstance(inputs, Tensor) and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        prepared = self.inputs(inputs)
+        prepared = self.inputs(inputs) if self.head is None else inputs
         if self.dtype is not None:
             prepared = self._narrowed(prepared)
-        outputs: Tensor = self.net(**prepared) if isinstance(prepared, dict) else self.net(prepared)
+        outputs: Tensor = net(**prepared) if isinstance(prepared, dict) else net(prepared)
         if self.dtype is not None:
             outputs = outputs.float()
         if not self.training and getattr(self.net, "num_members", None) is not None:

@@ -31,7 +31,8 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
 
     Returns:
         One or two groups for a ``torch.optim.Optimizer``: the first with the optimizer's own weight decay, the second
-        with ``weight_decay`` 0. Groups keep the order of ``module.parameters()``.
+        with ``weight_decay`` 0. Groups keep the order of ``module.parameters()``. Where parameters have an attribute
+        ``lr_scale``, a share of the optimizer's learning rate, or ``lr``, a rate of their own, a group for each.
     """
     exempt = exempt_from_decay(module)
     trainable = [p for p in module.parameters() if p.requires_grad]
@@ -39,7 +40,17 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
         {"params": [p for p in trainable if id(p) not in exempt]},
         {"params": [p for p in trainable if id(p) in exempt], "weight_decay": 0.0},
     ]
-    return [group for group in groups if group["params"]]
+    return [part for group in groups if group["params"] for part in _by_rate(group)]
+
+
+def _by_rate(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group for each learning rate that its parameters ask for: ``lr_scale`` of the optimizer's, or an ``lr``."""
+    parts: dict[tuple[float | None, float | None], dict[str, Any]] = {}
+    for p in group["params"]:
+        scale, lr = getattr(p, "lr_scale", None), getattr(p, "lr", None)
+        own = {"lr_scale": scale} if lr is None and scale is not None else {} if lr is None else {"lr": lr}
+        parts.setdefault((scale, lr), {**group, **own, "params": []})["params"].append(p)
+    return list(parts.values())
 
 
 def exempt_from_decay(module: nn.Module) -> set[int]:

@@ -83,6 +83,9 @@ def build_optimizer(factory: OptimizerFactory, module: nn.Module) -> Optimizer:
         )
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ConfigError(NO_CLOSURE, where="optimizer")
+    for group in optimizer.param_groups:
+        if "lr_scale" in group:
+            group["lr"] *= group["lr_scale"]
     return optimizer
 
 

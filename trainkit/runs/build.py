@@ -27,6 +27,7 @@ from trainkit.models import Network
 from trainkit.models import auto as auto_model
 from trainkit.optim import OptimizerFactory, SchedulerFactory
 from trainkit.runs.computing import lay_out
+from trainkit.runs.finetuning import set_up_tuning
 from trainkit.runs.input_statistics import fit_inputs
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.tasks import Classification, Regression, Task
@@ -79,6 +80,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         _keep_resolved(parts, model)
         parts.network = Network(model, input_module(data, model), task.merge)
         lay_out(parts.network, config, data.spec)
+        set_up_tuning(parts.network, config)
         fit_inputs(parts.network, data)
         parts.optimizer, parts.scheduler = _optimization(config, live)
     elif hasattr(model, "fit") and hasattr(model, "predict"):

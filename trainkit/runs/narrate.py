@@ -68,10 +68,11 @@ def model_line(parts: Parts) -> str:
     """The model, why it was chosen, and its size."""
     if parts.network is None:
         return f"{type(parts.estimator).__name__} (scikit-learn)"
+    total = sum(p.numel() for p in parts.network.net.parameters())
     count = sum(p.numel() for p in parts.network.net.parameters() if p.requires_grad)
     named = getattr(parts.network.net, "model_name", None)
     name = parts.notes.get("model") or named or type(parts.network.net).__name__
-    return f"{name} · {count:,} parameters"
+    return f"{name} · {count:,} parameters" if count == total else f"{name} · {count:,} of {total:,} parameters train"
 
 
 def plan_line(parts: Parts, schedule: RunSchedule, devices: Devices) -> str:

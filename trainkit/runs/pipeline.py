@@ -20,6 +20,7 @@ from trainkit.runs.completion import Reporter, Run, finish
 from trainkit.runs.computing import check_computing
 from trainkit.runs.devices import find_devices
 from trainkit.runs.directory import begin, check_place, keep_moved
+from trainkit.runs.features import check_tuning
 from trainkit.runs.job import Job, asked_job, say_finished
 from trainkit.runs.launch import packed
 from trainkit.runs.load import load_initial
@@ -132,6 +133,7 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
     callbacks = build_callbacks(parts)
     check_batches(parts)
     check_computing(parts.network, parts.config.trainer, devices.accelerator == "cuda")
+    check_tuning(parts)
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
     if fitting is not None:

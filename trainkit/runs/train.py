@@ -25,6 +25,8 @@ from trainkit.runs.build import seed_everything
 from trainkit.runs.check import monitored
 from trainkit.runs.computing import computing, lightning_precision
 from trainkit.runs.devices import Devices
+from trainkit.runs.features import features_of
+from trainkit.runs.finetuning import Unfreezing, tuning_of
 from trainkit.runs.hparams import log_settings
 from trainkit.runs.observers import build_callbacks, build_loggers
 from trainkit.runs.parts import Parts
@@ -83,8 +85,8 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     started = time.perf_counter()
     schedule = run_schedule(parts)
     torch.set_num_threads(devices.threads)
-    module = train_module(parts, schedule)
-    with quiet_lightning():
+    module = train_module(parts, schedule).train()
+    with quiet_lightning(), features_of(parts, devices.torch_device):
         trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
         loader = progress.writer.loader
         assert loader is not None
@@ -137,6 +139,9 @@ def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
     monitor, mode = monitored(parts)
     if monitor is not None:
         module.monitor = monitor, mode
+    tuning = tuning_of(parts.network, parts.config, schedule.total_steps)
+    if tuning is not None and tuning.every is not None:
+        module.before_step = Unfreezing(tuning, parts.network)
     return module
 
 
@@ -206,6 +211,7 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")  # frozen ones
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
         try:

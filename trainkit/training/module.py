@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -73,6 +74,7 @@ class TrainModule(EvaluationSteps):
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
         self.total_steps: int | None = None
+        self.before_step: Callable[[int], None] | None = None
         self.monitor: tuple[str, str] = f"val/{task.monitor}", task.mode
         self.window = LogWindow(task)
         self._grad_norm: Tensor | None = None
@@ -110,6 +112,8 @@ class TrainModule(EvaluationSteps):
             self._log_window()
 
     def _optimizer_step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
+        if self.before_step is not None:
+            self.before_step(self.trainer.global_step)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         outputs = self._backward(batch, step)
