@@ -45,13 +45,22 @@ NEEDED = {
         "+data.train.transform.transforms=[{_target_:torchvision.transforms.ToTensor},{_target_:torch.nn.Flatten}]",
         *("model.in_channels=3", "model.sequence_length=64"),
     ],
+    "model=torchvision": ["model.name=squeezenet1_1", "model.input_size=64"],
+    "model=timm": ["model.name=resnet10t", "model.input_size=64"],
+    "model=pretrained": ["model.name=resnet18", "model.weights=null"],
+    "model=vit_tiny": ["model.depth=2"],
     "model=custom": ["model._target_=torch.nn.Linear", "+model.in_features=???", "+model.out_features=???"],
 }
 OWN_BATCHES = ("data=loaders",)
 """Choices that only a LightningModule of the user's own can take."""
 
 CLASSICAL = ("logistic", "linear", "random_forest", "knn", "hist_gradient_boosting")
-DATA = {"model=cnn": "digits", "model=linear": "diabetes", "task=regression": "diabetes"}
+IMAGE_MODELS = ("cnn", "pretrained", "resnet18", "timm", "torchvision", "vit_tiny")
+DATA = {
+    **{f"model={name}": "digits" for name in IMAGE_MODELS},
+    "model=linear": "diabetes",
+    "task=regression": "diabetes",
+}
 
 
 def chosen(group: str) -> list[str]:
@@ -62,7 +71,7 @@ def overrides(choice: str) -> list[str]:
     """A small job around one choice."""
     group = choice.partition("=")[0]
     data = [] if group == "data" else [f"data={DATA.get(choice, 'wine')}"]
-    model = [] if group in ("data", "model") else ["model=mlp", "model.hidden=[4]"]
+    model = [] if group in ("data", "model") else ["model=mlp", "model.hidden=[4,4,4]"]
     return [*data, *model, choice, *NEEDED.get(choice, [])]
 
 
@@ -79,6 +88,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_group_is_covered() -> None:
     assert set(groups()) == {
         *("data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger", "module", "experiment"),
+        "finetune",
     }
 
 
@@ -102,7 +112,7 @@ def test_optimizers_and_schedules_are_built(choice: str, folder: Path) -> None:
     assert parts.network is not None and parts.optimizer is not None
     optimizer = build_optimizer(parts.optimizer, parts.network)
     peak = parts.config.optimizer.lr
-    assert [group["lr"] for group in optimizer.param_groups] == [peak, peak]
+    assert {group["lr"] for group in optimizer.param_groups} == {peak}
     assert isinstance(build_scheduler(parts.scheduler, optimizer, 100), LRScheduler)
     assert 0 < optimizer.param_groups[0]["lr"] <= peak
 
@@ -123,6 +133,12 @@ def test_trainers_callbacks_and_loggers_are_built(choice: str, folder: Path, mon
         for key in [key for key in map(str, node) if OmegaConf.is_missing(node, key)]:
             node[key] = filled[key]
         build(node, f"logger.{name}", Logger).finalize("success")
+
+
+@pytest.mark.parametrize("choice", chosen("finetune"))
+def test_every_way_to_tune_leaves_something_to_train(choice: str, folder: Path) -> None:
+    network = build_parts(check_config(compose(["data=digits", choice]))).network
+    assert network is not None and any(p.requires_grad for p in network.parameters())
 
 
 @pytest.mark.parametrize("choice", chosen("experiment"))

@@ -61,7 +61,10 @@ def asked(*words: str) -> list[str]:
         (["fit", "model=cnn", "model.wi"], ["model.width="]),
         (["fit", "callbacks=early_stopping", "callbacks."], ["callbacks.early_stopping."]),
         (["fit", "callbacks=early_stopping", "callbacks.early_stopping.pa"], ["callbacks.early_stopping.patience="]),
-        (["fit", "trainer.precision="], ["trainer.precision=fp32", "trainer.precision=bf16-mixed"]),
+        (
+            ["fit", "trainer.precision="],
+            [f"trainer.precision={p}" for p in ("fp32", "bf16-mixed", "bf16-true", "fp16-mixed")],
+        ),
         (["fit", "data.stratify=f"], ["data.stratify=false"]),
         (["fit", "model=mlp", "model.norm=l"], ["model.norm=layer"]),
         (["fit", "seed="], []),

@@ -20,7 +20,7 @@ from trainkit.errors import ConfigError
 
 MODELS = ", ".join(groups()["model"])
 ROOT = (
-    "one of seed, resume_from, init_from, run, trainer, checkpoint, launch, evaluation, "
+    "one of seed, resume_from, init_from, run, trainer, checkpoint, launch, evaluation, finetune, "
     "data, model, task, optimizer, scheduler, callbacks, logger"
 )
 
