@@ -27,7 +27,7 @@ OWN_MODULE = "module"
 OPTIONAL = ("scheduler",)
 """Those of them that may be null."""
 
-COLLECTIONS = ("callbacks", "logger")
+COLLECTIONS = ("augment", "callbacks", "logger")
 """Sections with a ``_target_`` under each name; a null in place of one leaves it out."""
 
 SIZES = frozenset(

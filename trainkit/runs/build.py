@@ -21,6 +21,7 @@ from trainkit.config.resolvers import active_spec
 from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, LoaderData, Splits
+from trainkit.data.augment import Augment
 from trainkit.errors import ConfigError, TrainkitError
 from trainkit.models import Network
 from trainkit.models import auto as auto_model
@@ -76,6 +77,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         parts.network = Network(model, data.input_module(model), task.merge)
         fit_inputs(parts.network, data)
         parts.optimizer, parts.scheduler = _optimization(config, live)
+        parts.augment = build_augment(config)
     elif hasattr(model, "fit") and hasattr(model, "predict"):
         parts.estimator = model
     else:
@@ -132,6 +134,17 @@ def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
     if kind is not None and not isinstance(built, kind):
         raise ConfigError(f"{where} is a {type(built).__name__}", where=where, expected=f"a {kind.__name__}")
     return built
+
+
+def build_augment(config: DictConfig) -> Augment | None:
+    """The augmentations of a config; None for none.
+
+    Raises:
+        ConfigError: One cannot be built, or is something else.
+    """
+    nodes = {str(name): node for name, node in (config.get("augment") or {}).items() if node is not None}
+    pieces = {name: build(node, f"augment.{name}") for name, node in nodes.items()}
+    return Augment(pieces, config.seed) if pieces else None
 
 
 def _failed(node: DictConfig, where: str, message: str) -> tuple[str, str]:

@@ -38,7 +38,10 @@ class _Saved(nn.Module):
         self.model, self.task = Network(nn.Identity(), inputs), task
 
 
-IDLE = ("optimizer", "scheduler", "trainer", "checkpoint", "callbacks", "logger", "data.batch_size", "data.sampling")
+IDLE = (
+    *("augment", "optimizer", "scheduler", "trainer", "checkpoint", "callbacks", "logger"),
+    *("data.batch_size", "data.sampling"),
+)
 """Sections and keys that an estimator does not follow."""
 
 

@@ -14,13 +14,14 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainkit.data.augment import Augment
 from trainkit.data.evaluation_loader import EvaluationBatch
 from trainkit.data.loader import Execution, Step, single_step
-from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
 from trainkit.tasks import Task, merged_outputs, step_output
 from trainkit.training.meter import PartMeter
+from trainkit.training.parts import micro_batches
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
 from trainkit.types import Batch, Inputs, StepOutput
@@ -42,6 +43,7 @@ class TrainModule(L.LightningModule):
         accumulate: Micro-batches that a batch of the user's own DataLoader is cut into.
         clip_norm: Largest norm of the whole gradient; None for no clipping.
         clip_value: Largest absolute value of each gradient element; None for no clipping.
+        augment: What is done to training samples on the device; None for nothing.
 
     Raises:
         ConfigError: ``accumulate`` is below 1.
@@ -62,6 +64,7 @@ class TrainModule(L.LightningModule):
         accumulate: int = 1,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__()
         if accumulate < 1:
@@ -70,7 +73,7 @@ class TrainModule(L.LightningModule):
         self.model, self.task = model, task
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
-        self.total_steps: int | None = None
+        self.augment, self.total_steps = augment, cast("int | None", None)
         self.window = LogWindow(task)
         self.meters, self.extra_val = nn.ModuleList([PartMeter(task)]), tuple[str, ...]()
         self._grad_norm: Tensor | None = None
@@ -143,7 +146,7 @@ class TrainModule(L.LightningModule):
         return outputs
 
     def _backward(self, batch: Any, step: Step) -> list[StepOutput]:
-        parts = list(batch.batches(step)) if isinstance(batch, Execution) else self._cut(batch, step)
+        parts = micro_batches(batch, step, self.augment, getattr(self.task, "num_classes", None), self.trainer)
         is_whole = len(parts) == 1 and self.trainer.world_size == 1
         nominal = step.num_samples / self.trainer.world_size if isinstance(batch, Execution) else 1.0
         outputs = []
@@ -160,11 +163,6 @@ class TrainModule(L.LightningModule):
         if not is_whole:
             self._divide_by_weight([output.weight for output in outputs], nominal)
         return outputs
-
-    def _cut(self, batch: Any, step: Step) -> list[Any]:
-        if len(step.micro_batches) == 1:
-            return [batch]
-        return [slice_batch(batch, start, stop) for start, stop in step.micro_batches]
 
     def _unsynced(self) -> AbstractContextManager[Any]:
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
