@@ -124,6 +124,9 @@ def _check_interpolations(cfg: DictConfig) -> None:
 
 def _check_stood_in(cfg: DictConfig) -> None:
     """Makes the sections null that a LightningModule of the user's own stands in for; refuses those that are given."""
+    if cfg.evaluation.tta is not None:
+        what = "evaluation.tta has no effect on a LightningModule of your own, which alone knows what it predicts"
+        raise ConfigError(what, where="evaluation.tta", expected="null")
     for section in ("data", *STOOD_IN):
         cfg.setdefault(section, None)
         if section in STOOD_IN and cfg[section] is not None:

@@ -167,7 +167,9 @@ class BatchLoader:
             keys = [mix(self.seed, epoch, i, self.rank) for i in range(position, position + length)]
             position, step = position + length, step + length
             after = LoaderState(epoch + 1, 0, step) if position >= total else LoaderState(epoch, position, step)
-            yield Request([self._share(batch) for batch in batches], keys, _Planned([len(b) for b in batches], after, repeats))
+            yield Request(
+                [self._share(batch) for batch in batches], keys, _Planned([len(b) for b in batches], after, repeats)
+            )
 
     def _execution(self, batch: Batch, request: Request[_Planned], epoch: int) -> Execution:
         steps, start = [], 0
@@ -181,7 +183,9 @@ class BatchLoader:
         rows = torch.cat(request.rows_per_step)
         weight: list[Tensor]
         inputs, target, *weight = batch
-        return Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *(weight or [None]), request.tag.times)
+        return Execution(
+            inputs, target, rows, tuple(steps), epoch, state, validate, *(weight or [None]), request.tag.times
+        )
 
     def _bounds(self, size: int) -> tuple[int, int]:
         if self.in_pairs:

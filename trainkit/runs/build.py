@@ -143,7 +143,15 @@ def build_augment(config: DictConfig) -> Augment | None:
         ConfigError: One cannot be built, or is something else.
     """
     nodes = {str(name): node for name, node in (config.get("augment") or {}).items() if node is not None}
-    pieces = {name: build(node, f"augment.{name}") for name, node in nodes.items()}
+    pieces = {}
+    for name, node in nodes.items():
+        where = f"augment.{name}"
+        try:
+            pieces[name] = build(node, where)
+        except ConfigError as error:  # whose place is the argument alone
+            if error.where is not None and not error.where.startswith("augment."):
+                error.where = f"{_failed(node, where, str(error.__context__))[1]}.{error.where}"
+            raise
     return Augment(pieces, config.seed) if pieces else None
 
 

@@ -40,7 +40,7 @@ class _Saved(nn.Module):
 
 IDLE = (
     *("augment", "optimizer", "scheduler", "trainer", "checkpoint", "callbacks", "logger"),
-    *("data.batch_size", "data.sampling"),
+    *("data.batch_size", "data.sampling", "evaluation.tta"),
 )
 """Sections and keys that an estimator does not follow."""
 

@@ -83,7 +83,8 @@ def plan_line(parts: Parts, schedule: RunSchedule, devices: Devices) -> str:
     )
     split = f" ({size} = {' × '.join([*pieces, f'{size / devices.count / trainer.accumulate:g}'])})" if pieces else ""
     steps = f"{epochs} = {schedule.total_steps:,} steps × {size}{split}"
-    return f"{steps} · {_optimization(parts)} · {trainer.precision} · {devices.describe()}"
+    augment = "" if parts.augment is None else f" · augment {parts.augment.describe()}"
+    return f"{steps} · {_optimization(parts)}{augment} · {trainer.precision} · {devices.describe()}"
 
 
 def _optimization(parts: Parts) -> str:

@@ -73,7 +73,8 @@ class TrainModule(L.LightningModule):
         self.model, self.task = model, task
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
-        self.augment, self.total_steps = augment, cast("int | None", None)
+        self.augment = augment
+        self.total_steps: int | None = None
         self.window = LogWindow(task)
         self.meters, self.extra_val = nn.ModuleList([PartMeter(task)]), tuple[str, ...]()
         self._grad_norm: Tensor | None = None

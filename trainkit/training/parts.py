@@ -45,7 +45,9 @@ def micro_batches(
         return _cut(_augmented(augment, whole, _numbers(batch)[start:stop], batch.epoch, num_classes), step, start)
     if not is_batch(batch) or not isinstance(batch[0], Tensor):
         raise ConfigError("only batches of (inputs, target) can be augmented", where="augment")
-    numbers = torch.arange(len(batch[1])) + (trainer.fit_loop.batch_idx << _PLACES // 2) + (trainer.global_rank << _PLACES)
+    numbers = (
+        torch.arange(len(batch[1])) + (trainer.fit_loop.batch_idx << _PLACES // 2) + (trainer.global_rank << _PLACES)
+    )
     return _cut(_augmented(augment, batch, numbers, trainer.current_epoch, num_classes), step, 0)
 
 

@@ -11,6 +11,7 @@ from trainkit.data.augment.geometry import Crop, Flip, ResizedCrop, Rotate
 from trainkit.data.augment.mixing import CutMix, Mixup
 from trainkit.data.augment.policies import OneOf, RandAugment, TrivialAugment
 from trainkit.data.augment.signals import Noise, Shift
+from trainkit.data.augment.views import View, make_views
 
 __all__ = [
     "Augment",
@@ -30,4 +31,6 @@ __all__ = [
     "Samples",
     "Shift",
     "TrivialAugment",
+    "View",
+    "make_views",
 ]

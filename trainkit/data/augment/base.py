@@ -149,7 +149,9 @@ class Augment:
         """
         if self.mixes and not samples.target.is_floating_point():
             if num_classes is None:
-                raise ConfigError("classes cannot be mixed without their number", where="augment", expected="a task with num_classes")
+                raise ConfigError(
+                    "classes cannot be mixed without their number", where="augment", expected="a task with num_classes"
+                )
             shares = functional.one_hot(samples.target, num_classes).float()
             samples = samples._replace(target=shares, has_classes=True)
         draws = Draws.of(ids.to(samples.inputs.device), self.seed, epoch)

@@ -51,7 +51,9 @@ class Coloring(Augmentation):
                 f"pictures have values from {low:.4g} to {high:.4g}",
                 where="max_value",
                 expected=f"0 (black) to {white:g} (white)",
-                hint=f"max_value={high:.4g}, if that is white" if low >= 0 else "pictures as they are, not standardised",
+                hint=f"max_value={high:.4g}, if that is white"
+                if low >= 0
+                else "pictures as they are, not standardised",
             )
 
 

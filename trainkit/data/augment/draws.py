@@ -87,13 +87,13 @@ class Draws:
         return (self.uniform() * count).long().clamp_(max=count - 1)  # a product may be rounded up to count
 
     def chance(self, p: float) -> Tensor:
-        """bool [B], true with probability ``p``."""
+        """Bool [B], true with probability ``p``."""
         return self.uniform() < p
 
     def normal(self, count: int) -> Tensor:
         """float32 [B, count], standard normal, by the transform of Box and Muller (1958)."""
         keys = _mixed(self.stream("normal").keys + _signed((self._num_drawn + 1) * _GOLDEN))
         self._num_drawn += 1
-        pairs = Draws((keys[:, None] + torch.arange(count, device=keys.device) * _GOLDEN))
+        pairs = Draws(keys[:, None] + torch.arange(count, device=keys.device) * _GOLDEN)
         length = (-2 * (1 - pairs.uniform()).log()).sqrt()
         return length * (2 * torch.pi * pairs.uniform()).cos()

@@ -99,5 +99,5 @@ def equalize(images: Tensor) -> Tensor:
     first = torch.gather(below, 1, levels.amin(dim=1, keepdim=True))
     table = (below - first) / (height * width - first).clamp(min=1)
     spread = torch.gather(table, 1, levels).clamp_(0, 1).reshape(images.shape)
-    is_flat = (images.amin(dim=(2, 3), keepdim=True) == images.amax(dim=(2, 3), keepdim=True))
+    is_flat = images.amin(dim=(2, 3), keepdim=True) == images.amax(dim=(2, 3), keepdim=True)
     return torch.where(is_flat, images, spread)

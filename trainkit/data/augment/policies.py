@@ -193,5 +193,3 @@ class OneOf(Augmentation):
 
 def _chosen(here: Tensor, made: Tensor, before: Tensor) -> Tensor:
     return torch.where(per_sample(here, made), made, before)
-
-

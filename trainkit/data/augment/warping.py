@@ -19,7 +19,9 @@ def warped(images: Tensor, matrix: Tensor) -> Tensor:
     """
     plain = images if images.dtype in (torch.float32, torch.float64) else images.float()
     grid = functional.affine_grid(matrix.to(plain.dtype), list(plain.shape), align_corners=False)
-    return restored(functional.grid_sample(plain, grid, mode="bilinear", padding_mode="zeros", align_corners=False), images)
+    return restored(
+        functional.grid_sample(plain, grid, mode="bilinear", padding_mode="zeros", align_corners=False), images
+    )
 
 
 def windows(center_x: Tensor, center_y: Tensor, width: Tensor, height: Tensor) -> Tensor:
