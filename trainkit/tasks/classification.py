@@ -29,8 +29,8 @@ class Classification(Task):
         label_smoothing: Share of each target spread evenly over all classes while training (Szegedy et al., 2016,
             https://arxiv.org/abs/1512.00567); evaluation measures the plain loss.
         criterion: A loss of the user's own, in training and evaluation: an ``nn.Module`` or function of logits [B, K]
-            and classes int64 [B] (of one logit a sample: [B], and 0.0 or 1.0 [B]); where training mixes samples, of shares
-            of the classes float32 [B, K] (of the second class: [B]). It gives a loss per sample [B] (a module's
+            and classes int64 [B] (of one logit a sample: [B], and 0.0 or 1.0 [B]); where training mixes samples, of
+            shares of the classes float32 [B, K] (of the second class: [B]). It gives a loss per sample [B] (a module's
             ``reduction`` is set to ``"none"`` for that), or one number, taken as the mean over the batch. Losses are
             averaged over samples, also where it weighs classes. Its parameters are trained.
         metrics: Validation metrics of the user's own by name, ``{"f1": MulticlassF1Score(10)}``: curves (``val/f1``)

@@ -76,7 +76,7 @@ class Augmentation(abc.ABC):
     def describe(self) -> str:
         """A word or two for the line that a run prints."""
 
-    def check(self, inputs: Tensor) -> None:
+    def check(self, inputs: Tensor) -> None:  # noqa: B027
         """Raises ConfigError, whose ``where`` is the argument alone, where inputs [B, ...] do not suit it."""
 
 

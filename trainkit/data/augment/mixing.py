@@ -11,7 +11,7 @@ import abc
 
 import numpy as np
 import torch
-from scipy.special import betaincinv  # type: ignore[import-untyped]
+from scipy.special import betaincinv
 from torch import Tensor
 
 from trainkit.data.augment.base import Augmentation, Samples, check_probability, per_sample, restored

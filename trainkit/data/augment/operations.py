@@ -21,7 +21,7 @@ def grey(images: Tensor) -> Tensor:
     """Brightness of each pixel, [B, 1, height, width]; the mean of channels that are not red, green and blue."""
     if images.shape[1] != 3:
         return images.mean(dim=1, keepdim=True)
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = images[:, :1], images[:, 1:2], images[:, 2:]
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
@@ -55,7 +55,7 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
     angle = per_sample(turn * (2 * torch.pi), images)
     cos, sin = angle.cos(), angle.sin()
     mean = images.mean(dim=1, keepdim=True)
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = images[:, :1], images[:, 1:2], images[:, 2:]
     across = torch.cat([blue - green, red - blue, green - red], dim=1) / 3**0.5
     return (cos * images + sin * across + (1 - cos) * mean).clamp_(0, 1)
 
