@@ -183,9 +183,9 @@ class BatchLoader:
         rows = torch.cat(request.rows_per_step)
         weight: list[Tensor]
         inputs, target, *weight = batch
-        return Execution(
-            inputs, target, rows, tuple(steps), epoch, state, validate, *(weight or [None]), request.tag.times
-        )
+        made = Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *weight)
+        made.times = request.tag.times
+        return made
 
     def _bounds(self, size: int) -> tuple[int, int]:
         if self.in_pairs:

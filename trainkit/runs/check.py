@@ -10,15 +10,15 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from trainkit.data.augment import Augment, Samples
-from trainkit.data.sources import map_inputs
+from trainkit.data.augment import Augment, samples_of
+from trainkit.data.sources import batch_of, map_inputs
 from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, first_line, one_of, place_of
 from trainkit.models import Network
 from trainkit.optim import build_optimizer, build_scheduler
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
 from trainkit.tasks import Task, merged_outputs, step_output
-from trainkit.types import Inputs
+from trainkit.types import Batch, Inputs
 
 EXPLODING = 3.0
 """First loss over chance that is far too much; a fresh net is near 1 (Karpathy, *A Recipe for Training Neural
@@ -175,7 +175,7 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
             loss_sum, total, *_ = step_output(task, network, outputs, target, *weight)
         else:
             parts.augment.check(parts.data.spec, inputs, getattr(task, "num_classes", None) is not None)
-            loss_sum, total = _augmented_loss(parts.augment, network, task, rows, (inputs, target, *weight))
+            loss_sum, total = _augmented_loss(parts.augment, network, task, rows, batch_of(inputs, target, *weight))
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
         loss = float(loss_sum.detach() / (total or 1.0))
@@ -185,7 +185,7 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
 
 
 def _augmented_loss(
-    augment: Augment, network: Network, task: Task, rows: Tensor, batch: tuple[Tensor, ...]
+    augment: Augment, network: Network, task: Task, rows: Tensor, batch: Batch
 ) -> tuple[Tensor, Tensor | float]:
     """Loss and weight of an augmented batch.
 
@@ -193,7 +193,7 @@ def _augmented_loss(
         ConfigError: The augmentations, or the loss and the metrics with what these make of targets, fail.
     """
     try:
-        inputs, target, weight = augment(Samples(*batch), rows, 0, getattr(task, "num_classes", None))[:3]
+        inputs, target, weight = augment(samples_of(batch), rows, 0, getattr(task, "num_classes", None))[:3]
         outputs = network(inputs)
         loss_sum, total, outputs, target = step_output(
             task, network, outputs, target, *([] if weight is None else [weight])

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from trainkit.data.augment import Augment, Samples
+from trainkit.data.augment import Augment, samples_of
 from trainkit.data.loader import Execution, Step
 from trainkit.data.sources import batch_of, is_batch, slice_batch
 from trainkit.errors import ConfigError
@@ -52,7 +52,7 @@ def micro_batches(
 
 
 def _augmented(augment: Augment, batch: Any, numbers: Tensor, epoch: int, num_classes: int | None) -> Any:
-    done = augment(Samples(*batch), numbers, epoch, num_classes)
+    done = augment(samples_of(batch), numbers, epoch, num_classes)
     return batch_of(done.inputs, done.target, done.weight)
 
 

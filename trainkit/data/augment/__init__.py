@@ -3,7 +3,7 @@
 One more is a subclass of ``Augmentation`` and, to be chosen by name, a YAML in ``conf/augment``.
 """
 
-from trainkit.data.augment.base import Augment, Augmentation, Samples
+from trainkit.data.augment.base import Augment, Augmentation, Samples, samples_of
 from trainkit.data.augment.color import ColorJitter
 from trainkit.data.augment.draws import Draws
 from trainkit.data.augment.erasing import Erase
@@ -33,4 +33,5 @@ __all__ = [
     "TrivialAugment",
     "View",
     "make_views",
+    "samples_of",
 ]

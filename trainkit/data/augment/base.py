@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from trainkit.data.augment.draws import Draws
 from trainkit.errors import ConfigError
-from trainkit.types import DataSpec, InputKind, Inputs
+from trainkit.types import Batch, DataSpec, InputKind, Inputs
 
 KIND_NAMES: dict[InputKind, str] = {
     "table": "a table",
@@ -38,6 +38,19 @@ class Samples(NamedTuple):
     target: Tensor
     weight: Tensor | None = None
     has_classes: bool = False
+
+
+def samples_of(batch: Batch) -> Samples:
+    """The samples of a batch (inputs, target) or (inputs, target, weight).
+
+    Raises:
+        ConfigError: The inputs are no tensor.
+    """
+    weight: list[Tensor]
+    inputs, target, *weight = batch
+    if not isinstance(inputs, Tensor):
+        raise ConfigError("inputs of several tensors cannot be augmented", where="augment", expected="one tensor")
+    return Samples(inputs, target, *weight)
 
 
 class Augmentation(abc.ABC):

@@ -172,9 +172,10 @@ class OneOf(Augmentation):
         chosen, result = draws.integers(len(self.choices)), samples
         for index, (name, choice) in enumerate(self.choices.items()):
             made, here = choice.apply(samples, draws.stream(name)), chosen == index
-            pairs = zip(made[:3], result[:3], strict=True)
-            values = [None if a is None or b is None else _chosen(here, a, b) for a, b in pairs]
-            result = Samples(*values, samples.has_classes)  # type: ignore[arg-type]
+            inputs, target = _chosen(here, made.inputs, result.inputs), _chosen(here, made.target, result.target)
+            result = result._replace(inputs=inputs, target=target)
+            if made.weight is not None and result.weight is not None:
+                result = result._replace(weight=_chosen(here, made.weight, result.weight))
         return result
 
     def describe(self) -> str:
