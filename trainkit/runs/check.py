@@ -175,7 +175,9 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
             loss_sum, total, *_ = step_output(task, network, outputs, target, *weight)
         else:
             parts.augment.check(parts.data.spec, inputs, getattr(task, "num_classes", None) is not None)
-            loss_sum, total = _augmented_loss(parts.augment, network, task, rows, batch_of(inputs, target, *weight))
+            loss_sum, total = _augmented_loss(
+                parts.augment, network, task, rows, batch_of(inputs, target, weight[0] if weight else None)
+            )
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
         loss = float(loss_sum.detach() / (total or 1.0))

@@ -50,7 +50,7 @@ def samples_of(batch: Batch) -> Samples:
     inputs, target, *weight = batch
     if not isinstance(inputs, Tensor):
         raise ConfigError("inputs of several tensors cannot be augmented", where="augment", expected="one tensor")
-    return Samples(inputs, target, *weight)
+    return Samples(inputs, target, weight[0] if weight else None)
 
 
 class Augmentation(abc.ABC):
