@@ -32,7 +32,7 @@ def test_processes_share_a_step_in_whole_pairs(batch_size: int, world_size: int)
     whole, shares = steps(0, 1), [steps(rank, world_size) for rank in range(world_size)]
     for number, samples in enumerate(whole):
         parts = [share[number] for share in shares]
-        assert sum(parts, []) == samples
+        assert [row for part in parts for row in part] == samples
         assert all(len(part) % 2 == 0 for part in parts[:-1])
 
 

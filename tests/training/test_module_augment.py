@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import trainkit as tk
+from trainkit.data import Digits
 from trainkit.data.augment import Augment, Augmentation, Draws, Flip, Mixup
 from trainkit.errors import ConfigError
 from trainkit.types import StepOutput
@@ -84,9 +84,6 @@ def test_a_data_module_of_trainkit_gives_rows_and_pairs() -> None:
         nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), tk.Classification(10), augment=Augment({"m": Mixup()})
     )
     module.model(torch.zeros(2, 1, 8, 8))
-    digits: Any = tk.compose(["data=digits", "data.batch_size=64"]).data
-    from hydra.utils import instantiate
-
     trainer = L.Trainer(
         max_steps=2,
         accelerator="cpu",
@@ -97,7 +94,7 @@ def test_a_data_module_of_trainkit_gives_rows_and_pairs() -> None:
         limit_val_batches=0,
     )
     module.model = nn.Sequential(AsFloat(), module.model)
-    trainer.fit(module, datamodule=instantiate(digits))
+    trainer.fit(module, datamodule=Digits(batch_size=64))
     assert [len(inputs) for inputs in seen(module)] == [64, 64]
     assert all(target.shape == (64, 10) for _, _, target in module.seen)
     assert trainer.train_dataloader is not None and trainer.train_dataloader.in_pairs
@@ -126,9 +123,6 @@ def test_batches_of_another_form_are_refused(monkeypatch: pytest.MonkeyPatch) ->
         def __getitem__(self, index: int) -> Any:
             return {"x": super().__getitem__(index)[0]}
 
-    monkeypatch.setattr("test_module_augment.data" if False else f"{__name__}.data", lambda: Dicts(torch.rand(4, 2)))
+    monkeypatch.setattr(f"{__name__}.data", lambda: Dicts(torch.rand(4, 2)))
     with pytest.raises(ConfigError, match="only batches of"):
         fit(Augment({"flip": Flip()}))
-
-
-Make = Callable[..., L.Trainer]

@@ -230,11 +230,17 @@ class DataModule(L.LightningDataModule, abc.ABC):
         return steps_per_epoch(len(self.splits.train), self.batch_size, self.drop_last)
 
     def train_loader(
-        self, plan: ExecutionPlan | None = None, seed: int = 0, accumulate: int = 1, **shared: Any
+        self,
+        plan: ExecutionPlan | None = None,
+        seed: int = 0,
+        accumulate: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        in_pairs: bool = False,
     ) -> BatchLoader:
-        """Loader of the training part; ``shared`` is the ``rank``, ``world_size`` and ``in_pairs`` of a BatchLoader."""
-        options = self.training_options() | shared
-        return BatchLoader(self.source, **options, plan=plan, seed=seed, accumulate=accumulate)
+        """Loader of the training part; the arguments are those of a ``BatchLoader``."""
+        place: dict[str, Any] = {"rank": rank, "world_size": world_size, "in_pairs": in_pairs}
+        return BatchLoader(self.source, **self.training_options(), plan=plan, seed=seed, accumulate=accumulate, **place)
 
     def training_options(self) -> dict[str, Any]:
         """Arguments of a ``BatchLoader`` of the training part."""

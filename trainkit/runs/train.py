@@ -145,8 +145,7 @@ def _trainer(
     if world != devices.count:
         raise ConfigError(f"{world} processes for {devices.count} devices", where="trainer.devices")
     in_pairs = parts.augment is not None and parts.augment.mixes
-    shared = {"rank": rank, "world_size": world, "in_pairs": in_pairs}
-    loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, **shared)
+    loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world, in_pairs)
     monitor, mode = monitored(parts)
     stop = StopFlag(second_stops=devices.count == 1)
     writer = CheckpointWriter(
