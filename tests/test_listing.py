@@ -161,7 +161,7 @@ def test_runs_come_as_json(cli: Cli, make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["modles"], "there is no kind 'modles'\n  expected one of callbacks, data, "),
+        (["modles"], "there is no kind 'modles'\n  expected one of augments, callbacks, data, "),
         (["modls"], "  hint     did you mean 'models'?\n"),
         (["runs"], "there is no directory 'runs'\n  where    --root\n  hint     trainkit fit makes runs\n"),
         (["models", "--sort", "date"], "--sort is for runs\n  where    list\n"),

@@ -33,6 +33,7 @@ PLAIN = (
 )
 MLP = ("model=mlp", "model.hidden=[16]", "model.dropout=0", "model.input_dropout=0")
 MEMBERS = ("model=tabular", "model.width=16", "model.num_members=4", "model.dropout=0")
+PICTURES = ("data=digits", "data.batch_size=31", "data.sampling=balanced", "augment=[digits,mixup_cutmix]")
 JOBS: dict[str, tuple[str, ...]] = {
     "K16": (),
     "K1": ("trainer.steps_per_execution=1",),
@@ -41,6 +42,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "row weights": ("data.weight='worst smoothness'", "trainer.accumulate=2"),
     "one batch": ("data.eval_batch_size=96",),
     "members": (*MEMBERS, "data.weight='worst smoothness'", "trainer.accumulate=2"),
+    "augmented": (*PICTURES, "trainer.accumulate=2"),
     "random": ("model.dropout=0.3", "model.norm=batch"),
     "stopped": ("model.dropout=0.3", "model.norm=batch"),
     "pictures": ("callbacks=[confusion,samples]", "logger=tensorboard"),
@@ -84,7 +86,8 @@ def trained(run: RunDirectory) -> Trained:
 
 
 def whole(overrides: tuple[str, ...]) -> list[str]:
-    return [*PLAIN, *(() if overrides[:1] == MEMBERS[:1] else MLP), *overrides]
+    plain = PLAIN[1:] if overrides[:1] == PICTURES[:1] else PLAIN
+    return [*plain, *(() if overrides[:1] == MEMBERS[:1] else MLP), *overrides]
 
 
 def begun(directory: Path, devices: int, *overrides: str) -> RunDirectory:
@@ -131,6 +134,11 @@ def test_two_processes_learn_what_one_does_on_the_joined_batch(job: str, group: 
     one = alone(tmp_path, *JOBS[job])
     assert {name for _, name in one.logged} >= {"train/loss", "train/accuracy", "train/grad_norm", "val/auroc"}
     assert_close(trained(RunDirectory(group / job)), one)
+
+
+def test_two_processes_augment_and_mix_as_one_does(group: Path, tmp_path: Path) -> None:
+    one = alone(tmp_path, *JOBS["augmented"])
+    assert_close(trained(RunDirectory(group / "augmented")), one)
 
 
 def test_steps_per_execution_make_no_difference(group: Path) -> None:

@@ -14,6 +14,7 @@ from trainkit.config import register
 if TYPE_CHECKING:
     from trainkit.api import check, compose, evaluate, fit, load_run, predict
     from trainkit.data import ArrayData, DataModule, DatasetData, ImageData, LoaderData, TableData
+    from trainkit.data.augment import Augment, Augmentation
     from trainkit.errors import ConfigError, DataError, LaunchError, RunError, TrainkitError
     from trainkit.models import CNN, MLP
     from trainkit.optim import adamw, constant, cosine, sgd
@@ -31,6 +32,7 @@ __version__ = "0.4.0"
 _HOMES = {
     "trainkit.api": ("check", "compose", "evaluate", "fit", "load_run", "predict"),
     "trainkit.data": ("ArrayData", "DataModule", "DatasetData", "ImageData", "LoaderData", "TableData"),
+    "trainkit.data.augment": ("Augment", "Augmentation"),
     "trainkit.errors": ("ConfigError", "DataError", "LaunchError", "RunError", "TrainkitError"),
     "trainkit.models": ("CNN", "MLP"),
     "trainkit.optim": ("adamw", "constant", "cosine", "sgd"),
@@ -49,6 +51,8 @@ __all__ = [
     "CNN",
     "MLP",
     "ArrayData",
+    "Augment",
+    "Augmentation",
     "CheckResult",
     "Classification",
     "ConfigError",

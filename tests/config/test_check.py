@@ -184,8 +184,8 @@ def test_an_inherited_key_of_the_optimizer(config: Make, target: str, hint: str)
         ({"trainer": {"max_epochs": "x"}}, "trainer.max_epochs cannot be 'x'\n  expected an integer or null"),
         ({"seed": None}, "seed cannot be null\n  expected an integer"),
         ({"sede": 1}, "unknown key 'sede'\n  expected one of seed, resume_from, init_from, run, trainer, checkpoint, "
-                      "launch, evaluation, finetune, data, model, task, optimizer, scheduler, module, callbacks, "
-                      "logger, or a key unlike these\n"
+                      "launch, evaluation, finetune, data, model, task, optimizer, scheduler, module, augment, "
+                      "callbacks, logger, or a key unlike these\n"
                       "  hint     did you mean 'seed'?"),
         ({"trainer": {"devices": 0}}, "trainer.devices is 0\n  where    trainer.devices\n  expected at least 1"),
         ({"task": {"weights": "${nothing.there}"}}, "task.weights: Interpolation key 'nothing.there' not found"),

@@ -27,7 +27,7 @@ OWN_MODULE = "module"
 OPTIONAL = ("scheduler",)
 """Those of them that may be null."""
 
-COLLECTIONS = ("callbacks", "logger")
+COLLECTIONS = ("augment", "callbacks", "logger")
 """Sections with a ``_target_`` under each name; a null in place of one leaves it out."""
 
 SIZES = frozenset(
@@ -124,6 +124,9 @@ def _check_interpolations(cfg: DictConfig) -> None:
 
 def _check_stood_in(cfg: DictConfig) -> None:
     """Makes the sections null that a LightningModule of the user's own stands in for; refuses those that are given."""
+    if cfg.evaluation.tta is not None:
+        what = "evaluation.tta has no effect on a LightningModule of your own, which alone knows what it predicts"
+        raise ConfigError(what, where="evaluation.tta", expected="null")
     for section in ("data", *STOOD_IN):
         cfg.setdefault(section, None)
         if section in STOOD_IN and cfg[section] is not None:

@@ -21,7 +21,7 @@ from trainkit.config.schema import SECTIONS
 from trainkit.config.shipped import contents
 from trainkit.errors import ConfigError, one_of
 
-STOOD_IN = ("model", "task", "optimizer", "scheduler")
+STOOD_IN = ("model", "task", "optimizer", "scheduler", "augment")
 """Sections that a LightningModule of the user's own stands in for."""
 
 

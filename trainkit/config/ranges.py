@@ -12,6 +12,9 @@ from trainkit.errors import ConfigError, did_you_mean, one_of
 PRECISIONS = ("fp32", "bf16-mixed", "bf16-true", "fp16-mixed")
 """The names of the precisions."""
 
+VIEWS = ("flip", "five_crop")
+"""Named choices of ``evaluation.tta``."""
+
 _ALIASES = {"32": "fp32", "32-true": "fp32", "bf16": "bf16-mixed", "16-mixed": "fp16-mixed"}
 _ACCELERATORS = ("auto", "cpu", "gpu")
 _LARGEST_SEED = 2**32 - 1
@@ -64,6 +67,17 @@ def check_ranges(cfg: DictConfig) -> None:
     if not 0 < confidence < 1:
         where = "evaluation.confidence"
         raise ConfigError(f"{where} is {confidence}", where=where, expected="between 0 and 1, both excluded")
+    _check_views(cfg.evaluation.tta)
+
+
+def _check_views(tta: Any) -> None:
+    is_number = isinstance(tta, int) and not isinstance(tta, bool)
+    if tta is None or tta in VIEWS or (is_number and tta >= 2):
+        return
+    where = "evaluation.tta"
+    near = did_you_mean(str(tta), VIEWS)
+    expected = f"null, {', '.join(VIEWS)}, or a number of at least 2"
+    raise ConfigError(f"{where} is {tta!r}", where=where, expected=expected, hint=near)
 
 
 def _number(cfg: DictConfig, key: str) -> int | float | None:

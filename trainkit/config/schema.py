@@ -120,11 +120,14 @@ class EvaluationConfig:
         resamples: Number of bootstrap resamples behind each interval. Default 2000.
         confidence: Coverage of the intervals, between 0 and 1. Default 0.95.
         baseline: Whether a quick classical baseline is scored on the same split. Default True.
+        tta: Views of each sample whose predictions are averaged in the final score, in ``evaluate`` and ``predict``:
+            ``flip``, ``five_crop``, a number of random ones, or None. Default None.
     """
 
     resamples: int = 2000
     confidence: float = 0.95
     baseline: bool = True
+    tta: Any = None
 
 
 @dataclass

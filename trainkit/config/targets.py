@@ -22,6 +22,7 @@ KINDS = (
     ("torch.optim.optimizer", "Optimizer"),
     ("torch.optim.lr_scheduler", "LRScheduler"),
     ("torch.utils.data.dataset", "Dataset"),
+    ("trainkit.data.augment.base", "Augmentation"),
     ("lightning.pytorch.core.datamodule", "LightningDataModule"),
     ("lightning.pytorch.callbacks.callback", "Callback"),
     ("lightning.pytorch.loggers.logger", "Logger"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainkit.data.fetching import Request, fetch_all
-from trainkit.data.order import balanced_order
+from trainkit.data.order import balanced_order, occurrences
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.sources import Source, batch_of, is_batch, map_inputs, mix, slice_batch
 from trainkit.errors import ConfigError
@@ -47,6 +47,7 @@ class Execution:
         state: Where training stands after this execution.
         validate: Whether a validation is due after it; None leaves that to Lightning.
         weight: float32 [S], weights of the samples; None where all count alike.
+        times: int64 [S], how often a sample came before in the epoch; None where each comes once.
     """
 
     inputs: Inputs
@@ -57,6 +58,7 @@ class Execution:
     state: LoaderState
     validate: bool | None
     weight: Tensor | None = None
+    times: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Execution:
         """The same execution on another device."""
@@ -109,6 +111,7 @@ class BatchLoader:
         num_workers: Worker processes that read a user's ``Dataset``; 0 reads in this one.
         balanced_by: int64 [N], classes of the samples, each of which is then drawn equally often; None draws every
             sample once an epoch.
+        in_pairs: Whether processes share a step in whole pairs of neighbours, which are mixed.
     """
 
     def __init__(
@@ -125,9 +128,10 @@ class BatchLoader:
         world_size: int = 1,
         num_workers: int = 0,
         balanced_by: Tensor | None = None,
+        in_pairs: bool = False,
     ) -> None:
         self.source, self.rows, self.batch_size = source, rows, batch_size
-        self.balanced_by = balanced_by
+        self.balanced_by, self.in_pairs = balanced_by, in_pairs
         self.plan, self.seed, self.accumulate = plan or ExecutionPlan(), seed, accumulate
         self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
         self.drop_last = drop_last
@@ -155,14 +159,17 @@ class BatchLoader:
     def _planned(self, order: Tensor) -> Iterator[Request[_Planned]]:
         epoch, position, step = self.state.epoch, self.state.position, self.state.step
         total = self.steps_per_epoch
+        times = None if self.balanced_by is None else occurrences(order)
         while position < total and (length := self.plan.length(step, total - position)):
-            batches = [
-                order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(position, position + length)
-            ]
+            slices = [slice(i * self.batch_size, (i + 1) * self.batch_size) for i in range(position, position + length)]
+            batches = [order[part] for part in slices]
+            repeats = None if times is None else torch.cat([self._share(times[part]) for part in slices])
             keys = [mix(self.seed, epoch, i, self.rank) for i in range(position, position + length)]
             position, step = position + length, step + length
             after = LoaderState(epoch + 1, 0, step) if position >= total else LoaderState(epoch, position, step)
-            yield Request([self._share(batch) for batch in batches], keys, _Planned([len(b) for b in batches], after))
+            yield Request(
+                [self._share(batch) for batch in batches], keys, _Planned([len(b) for b in batches], after, repeats)
+            )
 
     def _execution(self, batch: Batch, request: Request[_Planned], epoch: int) -> Execution:
         steps, start = [], 0
@@ -176,9 +183,14 @@ class BatchLoader:
         rows = torch.cat(request.rows_per_step)
         weight: list[Tensor]
         inputs, target, *weight = batch
-        return Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *weight)
+        made = Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *weight)
+        made.times = request.tag.times
+        return made
 
     def _bounds(self, size: int) -> tuple[int, int]:
+        if self.in_pairs:
+            start, stop = (2 * (size // 2 * rank // self.world_size) for rank in (self.rank, self.rank + 1))
+            return start, size if self.rank == self.world_size - 1 else stop
         return size * self.rank // self.world_size, size * (self.rank + 1) // self.world_size
 
     def _is_ghost(self, size: int) -> bool:
@@ -226,6 +238,7 @@ class FollowingLoader(BatchLoader):
 class _Planned(NamedTuple):
     num_samples: list[int]
     state: LoaderState
+    times: Tensor | None
 
 
 def steps_per_epoch(num_samples: int, batch_size: int, drop_last: bool) -> int:

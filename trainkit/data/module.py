@@ -230,18 +230,17 @@ class DataModule(L.LightningDataModule, abc.ABC):
         return steps_per_epoch(len(self.splits.train), self.batch_size, self.drop_last)
 
     def train_loader(
-        self, plan: ExecutionPlan | None = None, seed: int = 0, accumulate: int = 1, rank: int = 0, world_size: int = 1
+        self,
+        plan: ExecutionPlan | None = None,
+        seed: int = 0,
+        accumulate: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        in_pairs: bool = False,
     ) -> BatchLoader:
-        """Loader of the training part."""
-        return BatchLoader(
-            self.source,
-            **self.training_options(),
-            plan=plan,
-            seed=seed,
-            accumulate=accumulate,
-            rank=rank,
-            world_size=world_size,
-        )
+        """Loader of the training part; the arguments are those of a ``BatchLoader``."""
+        place: dict[str, Any] = {"rank": rank, "world_size": world_size, "in_pairs": in_pairs}
+        return BatchLoader(self.source, **self.training_options(), plan=plan, seed=seed, accumulate=accumulate, **place)
 
     def training_options(self) -> dict[str, Any]:
         """Arguments of a ``BatchLoader`` of the training part."""
@@ -275,8 +274,11 @@ class DataModule(L.LightningDataModule, abc.ABC):
             epoch = 0 if trainer.overfit_batches else trainer.current_epoch  # type: ignore[attr-defined]
             return LoaderState(epoch, done, trainer.global_step)
 
-        accumulate = getattr(trainer.lightning_module, "accumulate", 1)
-        return FollowingLoader(self.source, **self.training_options(), accumulate=accumulate, now=now, **self._shard())
+        module = trainer.lightning_module
+        options = self.training_options() | self._shard()
+        options |= {"accumulate": getattr(module, "accumulate", 1)}
+        options |= {"in_pairs": getattr(getattr(module, "augment", None), "mixes", False)}
+        return FollowingLoader(self.source, **options, now=now)
 
     def val_loaders(self, rank: int = 0, world_size: int = 1) -> list[EvaluationLoader]:
         """Loaders of the validation part and of the further sets, in the order of ``extra_val``."""

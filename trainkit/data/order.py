@@ -21,6 +21,17 @@ def check_sampling(sampling: str) -> None:
         raise DataError(f"there is no sampling '{sampling}'", where="data.sampling", expected=one_of(names), hint=hint)
 
 
+def occurrences(rows: Tensor) -> Tensor:
+    """How often each entry came before, int64 [N].
+
+    Args:
+        rows: int64 [N].
+    """
+    ordered, places = rows.sort(stable=True)
+    counts = torch.arange(len(rows)) - torch.searchsorted(ordered, ordered)
+    return torch.empty_like(counts).index_copy_(0, places, counts)
+
+
 def balanced_order(classes: Tensor, generator: torch.Generator) -> Tensor:
     """As many positions as there are rows, each class equally often (to one), in random order.
 

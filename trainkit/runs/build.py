@@ -21,6 +21,7 @@ from trainkit.config.resolvers import active_spec
 from trainkit.config.shipped import contents
 from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, LoaderData, Splits
+from trainkit.data.augment import Augment
 from trainkit.data.preprocessing import AsFloat
 from trainkit.errors import ConfigError, DataError, TrainkitError
 from trainkit.models import Network
@@ -83,6 +84,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         set_up_tuning(parts.network, config)
         fit_inputs(parts.network, data)
         parts.optimizer, parts.scheduler = _optimization(config, live)
+        parts.augment = build_augment(config)
     elif hasattr(model, "fit") and hasattr(model, "predict"):
         parts.estimator = model
     else:
@@ -173,6 +175,25 @@ def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
     if kind is not None and not isinstance(built, kind):
         raise ConfigError(f"{where} is a {type(built).__name__}", where=where, expected=f"a {kind.__name__}")
     return built
+
+
+def build_augment(config: DictConfig) -> Augment | None:
+    """The augmentations of a config; None for none.
+
+    Raises:
+        ConfigError: One cannot be built, or is something else.
+    """
+    nodes = {str(name): node for name, node in (config.get("augment") or {}).items() if node is not None}
+    pieces = {}
+    for name, node in nodes.items():
+        where = f"augment.{name}"
+        try:
+            pieces[name] = build(node, where)
+        except ConfigError as error:  # whose place is the argument alone
+            if error.where is not None and not error.where.startswith("augment."):
+                error.where = f"{_failed(node, where, str(error.__context__))[1]}.{error.where}"
+            raise
+    return Augment(pieces, config.seed) if pieces else None
 
 
 def _failed(node: DictConfig, where: str, message: str) -> tuple[str, str]:

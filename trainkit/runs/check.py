@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from trainkit.data.sources import map_inputs
+from trainkit.data.augment import Augment, samples_of
+from trainkit.data.sources import batch_of, map_inputs
 from trainkit.errors import ConfigError, DataError, TrainkitError, did_you_mean, first_line, one_of, place_of
+from trainkit.models import Network
 from trainkit.optim import build_optimizer, build_scheduler
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import RunSchedule
-from trainkit.tasks import merged_outputs, step_output
-from trainkit.types import Inputs
+from trainkit.tasks import Task, merged_outputs, step_output
+from trainkit.types import Batch, Inputs
 
 EXPLODING = 3.0
 """First loss over chance that is far too much; a fresh net is near 1 (Karpathy, *A Recipe for Training Neural
@@ -178,13 +180,47 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
             raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
         task.check(merged_outputs(task, network, outputs), target)
         weight = [tensor.to(device) for tensor in weight]
-        loss_sum, total, *_ = step_output(task, network, outputs, target, *weight)
+        if parts.augment is None:
+            loss_sum, total, *_ = step_output(task, network, outputs, target, *weight)
+        else:
+            parts.augment.check(parts.data.spec, inputs, getattr(task, "num_classes", None) is not None)
+            loss_sum, total = _augmented_loss(
+                parts.augment, network, task, rows, batch_of(inputs, target, weight[0] if weight else None)
+            )
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
         loss = float(loss_sum.detach() / (total or 1.0))
     if loss != loss:
         raise ConfigError("the first loss is nan", where="model")
     return DryBatch(loss, parts.task.chance())
+
+
+def _augmented_loss(
+    augment: Augment, network: Network, task: Task, rows: Tensor, batch: Batch
+) -> tuple[Tensor, Tensor | float]:
+    """Loss and weight of an augmented batch.
+
+    Raises:
+        ConfigError: The augmentations, or the loss and the metrics with what these make of targets, fail.
+    """
+    try:
+        inputs, target, weight = augment(samples_of(batch), rows, 0, getattr(task, "num_classes", None))[:3]
+        outputs = network(inputs)
+        loss_sum, total, outputs, target = step_output(
+            task, network, outputs, target, *([] if weight is None else [weight])
+        )
+        task.train_metrics().to(outputs.device).update(task.predictions(outputs.detach()), task.plain_target(target))
+    except TrainkitError:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigError(
+            f"an augmented batch does not train ({augment.describe()}): {cause}",
+            where=f"augment{place_of(error)}",
+            expected="a loss of shares of the classes, float [batch, classes]" if augment.mixes else None,
+            hint="augment=null" + (", or a criterion that takes them" if augment.mixes else ""),
+        ) from error
+    return loss_sum, total
 
 
 def _forward_error(parts: Parts, inputs: Inputs, error: Exception) -> ConfigError:

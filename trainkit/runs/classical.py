@@ -39,15 +39,8 @@ class _Saved(nn.Module):
 
 
 IDLE = (
-    "finetune",
-    "optimizer",
-    "scheduler",
-    "trainer",
-    "checkpoint",
-    "callbacks",
-    "logger",
-    "data.batch_size",
-    "data.sampling",
+    *("augment", "finetune", "optimizer", "scheduler", "trainer", "checkpoint", "callbacks", "logger"),
+    *("data.batch_size", "data.sampling", "evaluation.tta"),
 )
 """Sections and keys that an estimator does not follow."""
 

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from trainkit.data import LoaderData
+from trainkit.data.augment import make_views
 from trainkit.errors import LaunchError, RunError
 from trainkit.rundir import RunDirectory
 from trainkit.runs import narrate
@@ -115,7 +116,8 @@ def _predictor(run: Run, parts: Parts, directory: RunDirectory) -> Predictor:
     if parts.network is None:
         return ClassicalPredictor(preprocessing(parts.data), parts.estimator, parts.data.spec, size)
     load_best(directory, parts.network, parts.task)
-    return NetPredictor(parts.network, parts.task, parts.data.spec, size, run.devices.torch_device)
+    views = make_views(parts.config.evaluation.tta, parts.data.spec, parts.augment)
+    return NetPredictor(parts.network, parts.task, parts.data.spec, size, run.devices.torch_device, views)
 
 
 def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
@@ -138,7 +140,10 @@ def _score(run: Run, directory: RunDirectory, outcome: TrainOutcome) -> Result:
     result = _record(run, directory, outcome, "completed", metrics)
     if result.extra_validation:
         run.narrator.say("val", narrate.extra_text(result.extra_validation))
-    run.narrator.say("test", narrate.metrics_text(result.test))
+    views = (
+        f" · means over {len(predictor.views)} views" if isinstance(predictor, NetPredictor) and predictor.views else ""
+    )
+    run.narrator.say("test", narrate.metrics_text(result.test) + views)
     if parts.config.evaluation.baseline and "test" in made:
         name, bar, difference = baseline(parts, made["test"])
         scored = score_parts({"bar": bar}, parts.config.evaluation)["bar"]

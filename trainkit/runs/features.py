@@ -61,6 +61,8 @@ def _hindrance(parts: Parts, network: Network) -> str | None:
         return "a Dataset of your own may give a sample otherwise each time"
     if len(tuning.anatomy.head) != 1:
         return "the head is of several modules"
+    if parts.augment is not None:
+        return "samples are augmented"
     if looker := looks_at_batches(parts):
         return f"{looker} looks at every batch"
     inputs = source.fetch(torch.arange(min(2, len(source))), 0)[0]

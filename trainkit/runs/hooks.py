@@ -116,6 +116,9 @@ def _refuse_pictures(parts: RunParts, kind: str) -> None:
     if not isinstance(parts, Parts):
         what = f"{kind} shows what a task of trainkit predicts, and a LightningModule of your own has none"
         raise ConfigError(what, where="callbacks", hint="self.logger.experiment.add_figure(…) in the module")
+    if kind == "AugmentedSamples" and parts.augment is None:
+        what = "AugmentedSamples shows what augmentation does, and there is none"
+        raise ConfigError(what, where="callbacks", expected="an augmentation", hint="augment=standard")
 
 
 def _refuse(callback: L.Callback, parts: RunParts) -> None:

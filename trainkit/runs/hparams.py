@@ -14,7 +14,7 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.parts import RunParts
 from trainkit.runs.result import Result
 
-SECTIONS = ("seed", "data", "model", "module", "task", "optimizer", "scheduler", "trainer")
+SECTIONS = ("seed", "data", "model", "module", "task", "optimizer", "scheduler", "augment", "trainer")
 """Sections of the config that make up the hyper-parameters."""
 
 LEFT_OUT = {

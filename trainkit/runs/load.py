@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from trainkit.config.targets import judge_config
 from trainkit.data import DataModule, Splits
+from trainkit.data.augment import View, make_views
 from trainkit.data.preprocessing import build_inputs
 from trainkit.data.reader import Samples
 from trainkit.errors import DataError, RunError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
-from trainkit.runs.build import build, without_weights
+from trainkit.runs.build import build, build_augment, without_weights
 from trainkit.runs.computing import lay_out
 from trainkit.runs.estimators import load_estimator
 from trainkit.runs.new_samples import read_samples
@@ -218,8 +219,16 @@ def load_run(
     _load(network.inputs, "inputs.", saved.state)
     _load(network.net, "net.", saved.state)
     loaded.model = network.eval()
-    loaded._predictor = NetPredictor(network, task, saved.spec, batch_size)
+    loaded._predictor = NetPredictor(network, task, saved.spec, batch_size, views=_views(config, saved.spec, trust))
     return loaded
+
+
+def _views(config: DictConfig, spec: DataSpec, trust: Sequence[str]) -> Sequence[View]:
+    tta = OmegaConf.select(config, "evaluation.tta")
+    if not isinstance(tta, int):
+        return make_views(tta, spec)
+    judge_config({"augment": config.augment}, trust)
+    return make_views(tta, spec, build_augment(config))
 
 
 def load_best(directory: RunDirectory, network: Network, task: Task) -> None:

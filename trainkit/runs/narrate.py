@@ -86,6 +86,7 @@ def plan_line(parts: Parts, schedule: RunSchedule, devices: Devices) -> str:
     split = f" ({size} = {' × '.join([*pieces, f'{size / devices.count / trainer.accumulate:g}'])})" if pieces else ""
     steps = f"{epochs} = {schedule.total_steps:,} steps × {size}{split}"
     extras = [f"ema {trainer.ema:g}"] if trainer.ema else []
+    extras += [f"augment {parts.augment.describe()}"] if parts.augment is not None else []
     computing = [trainer.precision] + ["compiled"] * bool(trainer.compile)
     computing += ["activations computed anew"] * bool(trainer.activation_checkpointing)
     return " · ".join([steps, _optimization(parts), *extras, *computing, devices.describe()])

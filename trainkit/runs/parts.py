@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from trainkit.data import DataModule
+from trainkit.data.augment import Augment
 from trainkit.models import Network
 from trainkit.optim import OptimizerFactory, SchedulerFactory
 from trainkit.tasks import Task
@@ -92,6 +93,7 @@ class Parts(RunParts):
         estimator: A scikit-learn estimator; None for a net.
         optimizer: Takes parameter groups.
         scheduler: Takes the optimizer; None for none.
+        augment: What is done to training samples; None for nothing.
     """
 
     task: Task
@@ -99,6 +101,7 @@ class Parts(RunParts):
     estimator: Any = None
     optimizer: OptimizerFactory | None = None
     scheduler: SchedulerFactory | None = None
+    augment: Augment | None = None
 
 
 def trained_net(parts: RunParts) -> nn.Module | None:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from trainkit.config.check import check_config
 from trainkit.data import LoaderData, Splits
+from trainkit.data.augment import make_views
 from trainkit.errors import DataError
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate, own_resume
@@ -122,7 +123,7 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
     if parts.network is None:
         check_classical(parts)
         _say_head(run, parts)
-        idle = "optimizer, scheduler, trainer, checkpoint, callbacks and logger"
+        idle = "augment, optimizer, scheduler, trainer, checkpoint, callbacks and logger"
         narrator.say("note", f"the sections {idle} do not apply to this model")
         without_effect = [text for text in job.overrides if is_idle(text)]
         if without_effect:
@@ -134,6 +135,7 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
     check_batches(parts)
     check_computing(parts.network, parts.config.trainer, devices.accelerator == "cuda")
     check_tuning(parts)
+    make_views(parts.config.evaluation.tta, parts.data.spec, parts.augment)
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)
     if fitting is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainkit.data import DataModule, EvaluationLoader
+from trainkit.data.augment import View
 from trainkit.data.module import Part
 from trainkit.data.sources import Source, TensorSource
 from trainkit.models import Network
@@ -70,23 +72,34 @@ class NetPredictor(Predictor):
         spec: What is known of the data.
         batch_size: Rows of a batch, padding included.
         device: Where the net runs.
+        views: Of each sample, over whose predictions is averaged; none for the sample alone.
     """
 
     def __init__(
-        self, network: Network, task: Task, spec: DataSpec, batch_size: int, device: torch.device | None = None
+        self,
+        network: Network,
+        task: Task,
+        spec: DataSpec,
+        batch_size: int,
+        device: torch.device | None = None,
+        views: Sequence[View] = (),
     ) -> None:
         super().__init__(spec, batch_size)
-        self.device = device or torch.device("cpu")
+        self.device, self.views = device or torch.device("cpu"), views
         self.network, self.task = network.to(self.device).eval(), task.to(self.device).eval()
 
     def predict_batch(self, inputs: Inputs) -> Tensor:
-        """Runs the net on one padded batch."""
+        """Runs the net on one padded batch, or on each view of it."""
         on_device = (
             {name: tensor.to(self.device) for name, tensor in inputs.items()}
             if isinstance(inputs, dict)
             else inputs.to(self.device)
         )
-        return self.task.predictions(self.network(on_device))
+        if not self.views:
+            return self.task.predictions(self.network(on_device))
+        assert isinstance(on_device, Tensor)
+        made = [self.task.predictions(self.network(view(on_device))) for view in self.views]
+        return torch.stack(made).mean(dim=0)
 
 
 class ClassicalPredictor(Predictor):

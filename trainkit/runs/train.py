@@ -134,6 +134,7 @@ def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
         clip_norm=trainer.clip_norm,
         clip_value=trainer.clip_value,
         ema=trainer.ema,
+        augment=parts.augment,
     )
     module.total_steps, module.extra_val = schedule.total_steps, parts.data.extra_val
     monitor, mode = monitored(parts)
@@ -152,7 +153,8 @@ def _trainer(
     rank, world = _process()
     if world != devices.count:
         raise ConfigError(f"{world} processes for {devices.count} devices", where="trainer.devices")
-    loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world)
+    in_pairs = parts.augment is not None and parts.augment.mixes
+    loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world, in_pairs)
     monitor, mode = monitored(parts)
     stop = StopFlag(second_stops=devices.count == 1)
     writer = CheckpointWriter(

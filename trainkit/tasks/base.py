@@ -87,6 +87,14 @@ class Task(nn.Module, abc.ABC):
     def train_metrics(self) -> MetricCollection:
         """Fresh metrics cheap enough to follow on every training batch."""
 
+    def plain_target(self, target: Tensor) -> Tensor:
+        """Targets as the metrics take them; of shares of classes, which mixing samples makes, the largest one's class.
+
+        Args:
+            target: As the loss takes them [B, ...].
+        """
+        return target
+
     @abc.abstractmethod
     def chance(self) -> float | None:
         """Loss of a net that knows nothing, to compare the first loss with; None where it is not known."""

@@ -29,9 +29,10 @@ class Classification(Task):
         label_smoothing: Share of each target spread evenly over all classes while training (Szegedy et al., 2016,
             https://arxiv.org/abs/1512.00567); evaluation measures the plain loss.
         criterion: A loss of the user's own, in training and evaluation: an ``nn.Module`` or function of logits [B, K]
-            and classes int64 [B] (of one logit a sample: [B], and 0.0 or 1.0 [B]). It gives a loss per sample [B] (a
-            module's ``reduction`` is set to ``"none"`` for that), or one number, taken as the mean over the batch.
-            Losses are averaged over samples, also where it weighs classes. Its parameters are trained.
+            and classes int64 [B] (of one logit a sample: [B], and 0.0 or 1.0 [B]); where training mixes samples, of
+            shares of the classes float32 [B, K] (of the second class: [B]). It gives a loss per sample [B] (a module's
+            ``reduction`` is set to ``"none"`` for that), or one number, taken as the mean over the batch. Losses are
+            averaged over samples, also where it weighs classes. Its parameters are trained.
         metrics: Validation metrics of the user's own by name, ``{"f1": MulticlassF1Score(10)}``: curves (``val/f1``)
             and a monitor; the final score with its intervals does not hold them. They take probabilities float64 [B, K]
             and classes int64 [B]; the binary metrics of torchmetrics get the second class's probabilities [B].
@@ -100,7 +101,7 @@ class Classification(Task):
 
         Args:
             outputs: Logits [B, K], or [B] or [B, 1] for two classes.
-            target: int64 class indices [B].
+            target: int64 class indices [B], or shares of the classes float [B, K] that sum to 1.
             weight: Row weights, float [B], which multiply the class weights; None counts each row once.
         """
         if self.criterion is not None:
@@ -109,18 +110,29 @@ class Classification(Task):
         if self._single(outputs):
             logits = outputs.reshape(len(outputs))
             outputs = torch.stack([torch.zeros_like(logits), logits], dim=1)
+        if target.is_floating_point():
+            target = target.to(outputs.dtype)
         if weight is not None:
             losses = functional.cross_entropy(
                 outputs, target, self.class_weights, reduction="none", label_smoothing=smoothing
             )
-            by_class = 1.0 if self.class_weights is None else self.class_weights[target]
+            by_class = 1.0 if self.class_weights is None else self._weight_of(self.class_weights, target)
             return (losses * weight).sum(), (weight * by_class).sum()
-        total = float(target.numel()) if self.class_weights is None else self.class_weights[target].sum()
+        total = float(len(target)) if self.class_weights is None else self._weight_of(self.class_weights, target).sum()
         loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
         return loss, total
 
+    @staticmethod
+    def _weight_of(weights: Tensor, target: Tensor) -> Tensor:
+        return target.to(weights.dtype) @ weights if target.is_floating_point() else weights[target]
+
+    def plain_target(self, target: Tensor) -> Tensor:
+        """Classes int64 [B]: of shares of the classes [B, K] the largest one's."""
+        return target.argmax(dim=1) if target.is_floating_point() else target
+
     def _for_criterion(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self._single(outputs):
+            target = target[:, 1] if target.ndim == 2 else target
             return outputs.reshape(len(outputs)), target.to(outputs.dtype)
         return outputs, target
 

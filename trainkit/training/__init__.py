@@ -1,5 +1,6 @@
 """The training loop: ``TrainModule``, checkpoints, loggers, pictures, signals and the progress line."""
 
+from trainkit.training.augmented import AugmentedSamples
 from trainkit.training.checkpoint import AtomicCheckpointIO, CheckpointWriter
 from trainkit.training.confusion import ConfusionMatrix
 from trainkit.training.histograms import Histograms
@@ -22,6 +23,7 @@ from trainkit.training.signals import Interrupted, StopFlag
 
 __all__ = [
     "AtomicCheckpointIO",
+    "AugmentedSamples",
     "CheckpointWriter",
     "ConfusionMatrix",
     "Histograms",

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from trainkit.data.augment import Augment
 from trainkit.data.loader import Execution, Step, single_step
-from trainkit.data.sources import slice_batch
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
 from trainkit.tasks import Task
 from trainkit.training.average import WeightAverage
 from trainkit.training.evaluation_steps import EvaluationSteps
 from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad, unscale
+from trainkit.training.parts import micro_batches
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
 from trainkit.types import StepOutput
@@ -45,6 +46,7 @@ class TrainModule(EvaluationSteps):
         clip_value: Largest absolute value of each gradient element; None for no clipping.
         ema: Decay per optimizer step of an exponential moving average of the weights, which is then what is validated
             and kept; None for none. See ``WeightAverage``.
+        augment: What is done to training samples on the device; None for nothing.
 
     Raises:
         ConfigError: ``accumulate`` is below 1, or ``ema`` not between 0 and 1.
@@ -66,6 +68,7 @@ class TrainModule(EvaluationSteps):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         ema: float | None = None,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__(model, task, None if ema is None else WeightAverage(ema))
         if accumulate < 1:
@@ -73,6 +76,7 @@ class TrainModule(EvaluationSteps):
         self.automatic_optimization = False
         self.optimizer_factory, self.scheduler_factory = optimizer or adamw(), scheduler
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
+        self.augment = augment
         self.total_steps: int | None = None
         self.before_step: Callable[[int], None] | None = None
         self.monitor: tuple[str, str] = f"val/{task.monitor}", task.mode
@@ -132,7 +136,7 @@ class TrainModule(EvaluationSteps):
         return outputs
 
     def _backward(self, batch: Any, step: Step) -> list[StepOutput]:
-        parts = list(batch.batches(step)) if isinstance(batch, Execution) else self._cut(batch, step)
+        parts = micro_batches(batch, step, self.augment, getattr(self.task, "num_classes", None), self.trainer)
         is_whole = len(parts) == 1 and self.trainer.world_size == 1
         nominal = step.num_samples / self.trainer.world_size if isinstance(batch, Execution) else 1.0
         outputs = []
@@ -150,11 +154,6 @@ class TrainModule(EvaluationSteps):
             weights = [output.weight for output in outputs]
             divide_by_weight(params_with_grad(self._raw_optimizer()), weights, nominal, self.trainer.world_size)
         return outputs
-
-    def _cut(self, batch: Any, step: Step) -> list[Any]:
-        if len(step.micro_batches) == 1:
-            return [batch]
-        return [slice_batch(batch, start, stop) for start, stop in step.micro_batches]
 
     def _unsynced(self) -> AbstractContextManager[Any]:
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)

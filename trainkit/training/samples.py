@@ -183,16 +183,26 @@ def _number(value: float) -> str:
 def draw_images(samples: Sequence[Sample], class_names: Sequence[str]) -> Figure:
     """Draws images in a grid, each with the truth and the prediction above it; wrong ones in red.
 
-    Brightness runs from the lowest to the highest value among them. Three channels are red, green and blue, one (or
-    the first of any other number) is grey.
-
     Args:
         samples: Their inputs are [channels, height, width].
         class_names: Names of the classes; empty for numbers.
     """
+    images = torch.stack([sample.inputs.float() for sample in samples if isinstance(sample.inputs, Tensor)])
+    return draw_grid(images, [_title(sample, class_names) for sample in samples])
+
+
+def draw_grid(images: Tensor, titles: Sequence[tuple[str, str]]) -> Figure:
+    """Draws images in a grid, each with a title above it.
+
+    Brightness runs from the lowest to the highest value among them. Three channels are red, green and blue, one (or
+    the first of any other number) is grey.
+
+    Args:
+        images: float [B, channels, height, width].
+        titles: Text and colour for each.
+    """
     from matplotlib.figure import Figure
 
-    images = torch.stack([sample.inputs.float() for sample in samples if isinstance(sample.inputs, Tensor)])
     finite = images[images.isfinite()]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     images = ((images - low) / max(high - low, 1e-12)).nan_to_num(0.0).clamp(0, 1)
@@ -200,14 +210,13 @@ def draw_images(samples: Sequence[Sample], class_names: Sequence[str]) -> Figure
     pixels = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
     width = CELL
     height = round(CELL * min(2.5, max(0.4, pixels.shape[1] / pixels.shape[2])))
-    columns = math.ceil(math.sqrt(len(samples)))
-    rows = math.ceil(len(samples) / columns)
+    columns = math.ceil(math.sqrt(len(titles)))
+    rows = math.ceil(len(titles) / columns)
     total_width, total_height = columns * (width + GAP) + GAP, rows * (height + GAP + TITLE)
     figure = Figure(figsize=(total_width / DOTS_PER_INCH, total_height / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
-    for place, (sample, image) in enumerate(zip(samples, pixels, strict=True)):
+    for place, ((title, color), image) in enumerate(zip(titles, pixels, strict=True)):
         left, top = GAP + place % columns * (width + GAP), place // columns * (height + GAP + TITLE) + TITLE
         figure.figimage(_resized(image, height, width), left, total_height - top - height, origin="upper")
-        title, color = _title(sample, class_names)
         x, y = (left + width / 2) / total_width, 1 - (top - 3) / total_height
         figure.text(x, y, title, ha="center", va="bottom", fontsize=8, color=color, parse_math=False)
     return figure
