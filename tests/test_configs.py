@@ -45,6 +45,7 @@ NEEDED = {
         "+data.train.transform.transforms=[{_target_:torchvision.transforms.ToTensor},{_target_:torch.nn.Flatten}]",
         *("model.in_channels=3", "model.sequence_length=64"),
     ],
+    "callbacks=augmented": ["data=digits", "augment=digits"],
     "model=torchvision": ["model.name=squeezenet1_1", "model.input_size=64"],
     "model=timm": ["model.name=resnet10t", "model.input_size=64"],
     "model=pretrained": ["model.name=resnet18", "model.weights=null"],
@@ -88,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_group_is_covered() -> None:
     assert set(groups()) == {
         *("data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger", "module", "experiment"),
-        "finetune",
+        *("finetune", "augment"),
     }
 
 
