@@ -118,6 +118,8 @@ class Predictions:
         class_names: Names of the K classes; empty for numbers.
         groups: Group of each row, int or text [N], where rows of one group are not independent; None where all are.
         files: object [N], names of the files; None where a row is no file.
+        quantiles: float64 [N, Q], rising; None where only ``values`` are predicted.
+        levels: Their Q levels.
     """
 
     rows: np.ndarray
@@ -127,6 +129,8 @@ class Predictions:
     class_names: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     files: np.ndarray | None = None
+    quantiles: np.ndarray | None = None
+    levels: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

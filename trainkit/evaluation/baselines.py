@@ -103,6 +103,23 @@ def simple_baseline(
     return "majority", Predictions(test_rows, test_y, probabilities=probabilities, class_names=tuple(class_names))
 
 
+def constant_quantiles(train_y: np.ndarray, test: Predictions) -> Predictions:
+    """Predict the quantiles of the training rows for every row of a test part that has quantiles.
+
+    Args:
+        train_y: float [N] in the target's unit.
+        test: Its rows, target and levels are taken.
+
+    Raises:
+        DataError: No training rows.
+    """
+    if len(train_y) == 0:
+        raise DataError("a baseline has no training rows to learn from", expected="at least one row")
+    quantiles = np.tile(np.quantile(np.asarray(train_y, dtype=np.float64), test.levels), (len(test), 1))
+    median = quantiles[:, test.levels.index(0.5)]
+    return Predictions(test.rows, test.target, values=median, quantiles=quantiles, levels=test.levels)
+
+
 def _fit_logistic(inputs: Floats, labels: np.ndarray, max_seconds: float, weight: np.ndarray | None) -> Any:
     # scikit-learn takes half a second to import, which runs without a baseline need not wait for.
     from sklearn.exceptions import ConvergenceWarning

@@ -41,11 +41,16 @@ class Checked:
     Attributes:
         group_ids: int64 [N], number of the row's group, from 0; None where rows are independent.
         num_units: Groups, or rows where these are independent.
+        quantiles: float64 [N, Q]; only of predictions that have some.
+        levels: float64 [Q], theirs.
 
     Raises:
         DataError: No rows, no target, shapes that differ, labels out of range, numbers that are not finite,
             probabilities outside [0, 1], or a row without a group.
     """
+
+    quantiles: Floats
+    levels: Floats
 
     def __init__(self, predictions: Predictions, groups: npt.ArrayLike | None = None):
         target, num_rows = predictions.target, len(predictions)
@@ -59,6 +64,9 @@ class Checked:
         if predictions.probabilities is None:
             self.target: npt.NDArray[np.float64 | np.int64] = _finite("target", target)
             self._values = _finite("predictions", predictions.values)
+            if predictions.quantiles is not None:
+                self.quantiles = _finite("quantiles", predictions.quantiles)
+                self.levels = np.asarray(predictions.levels, dtype=np.float64)
         else:
             self._probabilities = _probabilities(predictions)
             self.target = _labels(target, self.num_classes)

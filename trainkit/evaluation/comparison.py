@@ -87,7 +87,9 @@ def compare(
     chosen = metrics[metric]
     rows_a, rows_b = _paired(a if groups is None else replace(a, groups=np.asarray(groups)), b)
     ids, num_groups = rows_a.group_ids, None if rows_a.group_ids is None else rows_a.num_units
-    if chosen.is_proportion and (num_groups is None or (num_groups > 1 and (rows_a.correct == rows_b.correct).all())):
+    if chosen.name == "accuracy" and (
+        num_groups is None or (num_groups > 1 and (rows_a.correct == rows_b.correct).all())
+    ):
         difference = _paired_shares(rows_a, rows_b, confidence)
     else:
         functions = [partial(chosen.function, rows) for rows in (rows_a, rows_b)]
@@ -140,6 +142,8 @@ def _by_row(predictions: Predictions) -> Predictions:
         values=sort(predictions.values),
         class_names=predictions.class_names,
         groups=sort(predictions.groups),
+        quantiles=sort(predictions.quantiles),
+        levels=predictions.levels,
     )
 
 

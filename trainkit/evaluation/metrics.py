@@ -60,11 +60,13 @@ def metrics_for(predictions: Predictions) -> dict[str, Metric]:
 
     Args:
         predictions: Two classes (headline ``auroc``; the positive class is the last), more classes (``accuracy``) or
-            numbers (``rmse``). The target is not looked at.
+            numbers (``rmse``), or quantiles of them (``pinball``). The target is not looked at.
 
     Returns:
         Metrics in the order in which they are reported.
     """
+    if predictions.quantiles is not None:
+        return {metric.name: metric for metric in _QUANTILES}
     if predictions.probabilities is None:
         return {metric.name: metric for metric in _NUMBERS}
     return {metric.name: metric for metric in (_BINARY if predictions.probabilities.shape[1] == 2 else _CLASSES)}
@@ -175,6 +177,21 @@ def _r2(rows: Checked, weights: Floats) -> Floats:
     return 1 - _divide(weights @ np.square(rows.error), _dot(weights, deviation))
 
 
+def _pinball(rows: Checked, weights: Floats) -> Floats:
+    """Mean over levels q of q for each unit that a quantile lies below the truth, and 1 - q above it."""
+    short = rows.target[:, None] - rows.quantiles
+    return _mean(np.maximum(rows.levels * short, (rows.levels - 1) * short).mean(axis=1), weights)
+
+
+def _coverage(rows: Checked, weights: Floats) -> Floats:
+    """Share of rows whose truth lies within the outermost quantiles."""
+    return _mean((rows.quantiles[:, 0] <= rows.target) & (rows.target <= rows.quantiles[:, -1]), weights)
+
+
+def _width(rows: Checked, weights: Floats) -> Floats:
+    return _mean(rows.quantiles[:, -1] - rows.quantiles[:, 0], weights)
+
+
 _ACCURACY = Metric("accuracy", True, _accuracy, is_proportion=True)
 _LOG_LOSS = Metric("log_loss", False, _log_loss)
 _BINARY = (
@@ -190,5 +207,11 @@ _CLASSES = (
     Metric("balanced_accuracy", True, _balanced_accuracy),
     Metric("f1_macro", True, _f1_macro),
     _LOG_LOSS,
+)
+_QUANTILES = (
+    Metric("pinball", False, _pinball),
+    Metric("coverage", True, _coverage, is_proportion=True),
+    Metric("width", False, _width),
+    Metric("mae", False, _mae),
 )
 _NUMBERS = (Metric("rmse", False, _rmse), Metric("mae", False, _mae), Metric("r2", True, _r2))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import random
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import lightning as L
@@ -31,11 +33,11 @@ from trainkit.runs.computing import lay_out
 from trainkit.runs.finetuning import set_up_tuning
 from trainkit.runs.input_statistics import fit_inputs
 from trainkit.runs.parts import LiveObjects, Parts
-from trainkit.tasks import Classification, Regression, Task
+from trainkit.tasks import Classification, Quantile, Regression, Task
 from trainkit.tasks import auto as auto_task
 from trainkit.types import TargetKind
 
-_TASKS: dict[Any, TargetKind] = {Classification: "class", Regression: "number"}
+_TASKS: dict[Any, TargetKind] = {Classification: "class", Regression: "number", Quantile: "number"}
 """Kind of target that a task learns."""
 
 
@@ -71,9 +73,10 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     data.setup()
     refuse_multilabel(data)
     notes = choose(config, data, live)
-    fill(config, data)
+    fill(config, data, ("task",))
     seed_everything(config.seed)
     task = live.task or build(config.task, "task", Task)
+    fill(config, data, ("model",), task.sizes())
     parts = Parts(config, data, task, live=live, notes=notes)
     is_begun = splits is not None or config.get("resume_from") is not None
     model = live.model if live.model is not None else build(without_weights(config.model, is_begun), "model")
@@ -239,8 +242,13 @@ def _replace(config: DictConfig, section: str, choice: str) -> None:
         config[section] = OmegaConf.merge(contents(section)[choice], own)
 
 
-def fill(config: DictConfig, data: DataModule, sections: tuple[str, ...] = ("model", "task")) -> None:
-    """Fills ``???`` and ``${spec:…}`` of some sections with what the data decides.
+def fill(
+    config: DictConfig,
+    data: DataModule,
+    sections: tuple[str, ...] = ("model", "task"),
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Fills ``???`` and ``${spec:…}`` of some sections with what the data, and beyond it ``more``, decides.
 
     Raises:
         ConfigError: A ``???`` that the data says nothing of.
@@ -253,6 +261,7 @@ def fill(config: DictConfig, data: DataModule, sections: tuple[str, ...] = ("mod
         values["class_counts"] = np.bincount(target, minlength=data.spec.num_classes).tolist()
     else:
         values["target_mean"], values["target_scale"] = float(target.mean()), float(target.std()) or 1.0
+    values |= more
     with active_spec(values):
         for section in sections:
             node = config.get(section)

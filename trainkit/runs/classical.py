@@ -87,7 +87,10 @@ def _refuse_task_settings(task: Task, name: str) -> None:
     """Raises ConfigError for a loss or metrics of the task's, which an estimator would not follow."""
     found = {key: getattr(task, key, None) is not None for key in ("criterion", "class_weights")}
     found |= {"label_smoothing": bool(getattr(task, "label_smoothing", 0)), "metrics": bool(task.own_metrics)}
-    found |= {"loss": getattr(task, "loss_kind", "squared") != "squared"}
+    is_focal = getattr(task, "focal_gamma", 0) > 0
+    found |= {"loss": is_focal or getattr(task, "loss_kind", "squared") != "squared"}
+    if task.levels:
+        raise ConfigError(f"{name} predicts no quantiles", where="task", hint="task=regression, or a net")
     for key, is_set in found.items():
         if is_set:
             hint = "+model.class_weight=balanced, if it takes that" if key == "class_weights" else "leave it out"

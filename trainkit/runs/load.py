@@ -30,7 +30,7 @@ from trainkit.runs.result import Result
 from trainkit.runs.score import predictions_frame
 from trainkit.runs.weights import SavedModel, load_weights
 from trainkit.tasks import Task
-from trainkit.types import DataSpec, Inputs, Predictions
+from trainkit.types import DataSpec, Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,15 +139,8 @@ class Run:
     def predict_samples(self, samples: Samples) -> pd.DataFrame:
         """Predictions of what ``samples`` gave, as ``predict`` gives them."""
         predicted = self.predictor.predict_inputs(samples.inputs)
-        is_class = self.spec.target_kind == "class"
-        made = Predictions(
-            np.arange(len(predicted)),
-            None,
-            predicted if is_class else None,
-            None if is_class else predicted,
-            self.spec.class_names,
-            files=None if samples.files is None else np.array(samples.files, dtype=object),
-        )
+        files = None if samples.files is None else np.array(samples.files, dtype=object)
+        made = self.predictor.predictions(predicted, rows=np.arange(len(predicted)), target=None, files=files)
         return predictions_frame({"new": made}).drop(columns="split")
 
     def samples(self, source: Any) -> Samples:

@@ -25,7 +25,12 @@ class Predictor(abc.ABC):
     Args:
         spec: What is known of the data.
         batch_size: Rows of a batch, padding included.
+
+    Attributes:
+        levels: Of the quantiles that are predicted, [N, Q]; none where it is a value a row.
     """
+
+    levels: tuple[float, ...] = ()
 
     def __init__(self, spec: DataSpec, batch_size: int) -> None:
         self.spec, self.batch_size = spec, batch_size
@@ -50,17 +55,27 @@ class Predictor(abc.ABC):
     def predict_part(self, data: DataModule, part: Part) -> Predictions:
         """Predictions of a part of the data, with its targets."""
         rows = data.rows(part)
-        predicted = self.predict(data.source, rows)
-        is_class = self.spec.target_kind == "class"
-        return Predictions(
+        return self.predictions(
+            self.predict(data.source, rows),
             rows=data.row_numbers(rows.numpy()),
             target=data.targets(part),
-            probabilities=predicted if is_class else None,
-            values=None if is_class else predicted,
-            class_names=self.spec.class_names,
             groups=data.groups(part),
             files=data.file_names(rows.numpy()),
         )
+
+    def predictions(self, predicted: np.ndarray, **about: Any) -> Predictions:
+        """What ``predict`` gave, with what is known of the rows.
+
+        Args:
+            predicted: float64 [N, K] or [N].
+            about: ``rows`` and other attributes of ``Predictions``.
+        """
+        if self.spec.target_kind == "class":
+            return Predictions(probabilities=predicted, class_names=self.spec.class_names, **about)
+        if not self.levels:
+            return Predictions(values=predicted, **about)
+        median = predicted[:, self.levels.index(0.5)]
+        return Predictions(values=median, quantiles=predicted, levels=self.levels, **about)
 
 
 class NetPredictor(Predictor):
@@ -87,6 +102,7 @@ class NetPredictor(Predictor):
         super().__init__(spec, batch_size)
         self.device, self.views = device or torch.device("cpu"), views
         self.network, self.task = network.to(self.device).eval(), task.to(self.device).eval()
+        self.levels = task.levels
 
     def predict_batch(self, inputs: Inputs) -> Tensor:
         """Runs the net on one padded batch, or on each view of it."""

@@ -12,10 +12,21 @@ import pandas as pd
 from trainkit.data import DataModule
 from trainkit.data.module import Part
 from trainkit.data.splits import EXTRA
-from trainkit.evaluation import Comparison, compare, fit_baseline, metrics_for, score, simple_baseline
+from trainkit.evaluation import (
+    Comparison,
+    compare,
+    constant_quantiles,
+    fit_baseline,
+    metrics_for,
+    score,
+    simple_baseline,
+)
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.parts import Parts
 from trainkit.types import Estimate, Predictions
+
+QUANTILE = "q_"
+"""Before the level, in the names of columns of quantiles."""
 
 PART_NAMES: dict[Part, str] = {"val": "validation", "test": "test"}
 """Parts in files and printed lines."""
@@ -29,7 +40,7 @@ def scored_parts(data: DataModule) -> dict[str, Part]:
 
 
 def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
-    """Predictions of several parts as one table: row, split, file, group, target, prediction, p_<class> for classes.
+    """Predictions of several parts as one table: row, split, file, group, target, prediction, p_<class> or q_<level>.
 
     ``file``, ``group`` and ``target`` are there where they are known.
     """
@@ -48,6 +59,8 @@ def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
             columns |= {f"p_{name}": made.probabilities[:, idx] for idx, name in enumerate(made.class_names)}
         else:
             columns["prediction"] = made.values
+        if made.quantiles is not None:
+            columns |= {f"{QUANTILE}{level:g}": made.quantiles[:, idx] for idx, level in enumerate(made.levels)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
@@ -68,6 +81,9 @@ def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...
     }
     if not class_names:
         target = frame["target"].to_numpy(dtype=np.float64)
+        if columns := [name for name in map(str, frame) if name.startswith(QUANTILE)]:
+            levels = tuple(float(name.removeprefix(QUANTILE)) for name in columns)
+            known |= {"quantiles": frame[columns].to_numpy(dtype=np.float64), "levels": levels}
         return Predictions(rows, target, values=frame["prediction"].to_numpy(), **known)
     index = {name: idx for idx, name in enumerate(class_names)}
     target = np.array([index[name] for name in frame["target"]], dtype=np.int64)
@@ -92,6 +108,10 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
     data, settings = parts.data, parts.config.evaluation
     assert test.target is not None
     names, kind = data.spec.class_names, data.spec.target_kind
+    if test.quantiles is not None:
+        bar = replace(constant_quantiles(data.targets("train"), test), groups=test.groups)
+        options = {"resamples": settings.resamples, "confidence": settings.confidence}
+        return "quantiles of training", bar, compare(test, bar, next(iter(metrics_for(test))), **options)
     is_linear = type(parts.estimator).__module__.startswith("sklearn.linear_model")
     matrix = None if is_linear else data.flat_arrays()
     if matrix is None:

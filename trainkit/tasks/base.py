@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torchmetrics import Metric, MetricCollection
 
 from trainkit.tasks.metrics import direction
 
-_LOWER_IS_BETTER = ("loss", "rmse", "mae")
+_LOWER_IS_BETTER = ("loss", "rmse", "mae", "pinball")
 
 
 class MeanLoss(Metric):
@@ -51,12 +51,18 @@ class Task(nn.Module, abc.ABC):
         monitor: Validation metric by which the best epoch is chosen, without ``val/``.
         mode: ``max`` or ``min``: the better direction of ``monitor``.
         own_metrics: Validation metrics of the user's own among ``metrics()``, by name.
+        levels: Levels of the quantiles that ``predictions`` gives, [B, Q]; none where it gives a value a sample.
     """
 
     name: str
     monitor: str
     mode: Literal["min", "max"]
     own_metrics: Mapping[str, Metric] = MappingProxyType({})
+    levels: tuple[float, ...] = ()
+
+    def sizes(self) -> dict[str, Any]:
+        """Sizes of a net that the task decides and not the data alone, by name, such as ``num_outputs``."""
+        return {}
 
     @abc.abstractmethod
     def loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -12,10 +12,13 @@ from torch.nn import functional
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 
-from trainkit.errors import ConfigError
+from trainkit.errors import ConfigError, did_you_mean, one_of
 from trainkit.tasks.base import Task, shape_of
 from trainkit.tasks.criterion import Criterion, check_criterion, per_sample, refuse_beside, summed
 from trainkit.tasks.metrics import check_metrics, named_metrics, with_own
+
+ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
+FOCAL_GAMMA = 2.0
 
 
 class Classification(Task):
@@ -36,6 +39,10 @@ class Classification(Task):
         metrics: Validation metrics of the user's own by name, ``{"f1": MulticlassF1Score(10)}``: curves (``val/f1``)
             and a monitor; the final score with its intervals does not hold them. They take probabilities float64 [B, K]
             and classes int64 [B]; the binary metrics of torchmetrics get the second class's probabilities [B].
+        loss: ``cross_entropy``, or ``focal``: each sample's cross-entropy times ``(1 - p) ** focal_gamma`` of the
+            probability p of its class, so that samples that are easy count little (Lin et al., 2017,
+            https://arxiv.org/abs/1708.02002). It is what is measured too, and its probabilities are less sharp.
+        focal_gamma: Of the focal loss, at least 0; 0 is the cross-entropy.
 
     Raises:
         ConfigError: Fewer than two classes, weights that do not fit them, a loss setting beside a criterion, or
@@ -54,8 +61,12 @@ class Classification(Task):
         label_smoothing: float = 0.0,
         criterion: Criterion | None = None,
         metrics: Mapping[str, Metric] | None = None,
+        loss: ClassLoss = "cross_entropy",
+        focal_gamma: float = FOCAL_GAMMA,
     ) -> None:
         super().__init__()
+        _check_loss(loss, focal_gamma)
+        self.focal_gamma = focal_gamma if loss == "focal" else 0.0
         if not 0 <= label_smoothing < 1:
             where = "task.label_smoothing"
             raise ConfigError(
@@ -67,7 +78,8 @@ class Classification(Task):
         self.num_classes = num_classes
         self.monitor = "auroc" if num_classes == 2 else "accuracy"
         self.register_buffer("class_weights", self._weights(class_weights, class_counts))
-        refuse_beside(criterion, class_weights=class_weights, label_smoothing=label_smoothing or None)
+        kind = None if loss == "cross_entropy" else loss
+        refuse_beside(criterion, class_weights=class_weights, label_smoothing=label_smoothing or None, loss=kind)
         self.criterion = per_sample(criterion)
         self.own_metrics = named_metrics(metrics, builtin=self.metrics())
 
@@ -112,15 +124,26 @@ class Classification(Task):
             outputs = torch.stack([torch.zeros_like(logits), logits], dim=1)
         if target.is_floating_point():
             target = target.to(outputs.dtype)
-        if weight is not None:
+        if weight is not None or self.focal_gamma:
             losses = functional.cross_entropy(
                 outputs, target, self.class_weights, reduction="none", label_smoothing=smoothing
             )
+            if self.focal_gamma:
+                losses = losses * (1 - self._probability_of(outputs, target)) ** self.focal_gamma
+            weight = torch.ones_like(losses) if weight is None else weight
             by_class = 1.0 if self.class_weights is None else self._weight_of(self.class_weights, target)
             return (losses * weight).sum(), (weight * by_class).sum()
         total = float(len(target)) if self.class_weights is None else self._weight_of(self.class_weights, target).sum()
         loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
         return loss, total
+
+    @staticmethod
+    def _probability_of(outputs: Tensor, target: Tensor) -> Tensor:
+        """Probability of each sample's class, or of its shares of several, float [B]."""
+        probabilities = outputs.softmax(dim=1)
+        if target.is_floating_point():
+            return (probabilities * target).sum(dim=1)
+        return probabilities.gather(1, target[:, None])[:, 0]
 
     @staticmethod
     def _weight_of(weights: Tensor, target: Tensor) -> Tensor:
@@ -170,8 +193,9 @@ class Classification(Task):
         )
 
     def chance(self) -> float | None:
-        """Cross-entropy of equal odds, ln K; None for a criterion of the user's own."""
-        return math.log(self.num_classes) if self.criterion is None else None
+        """Loss of equal odds, ln K (focal: times a power of 1 - 1/K); None for a criterion of the user's own."""
+        easiness = (1 - 1 / self.num_classes) ** self.focal_gamma
+        return easiness * math.log(self.num_classes) if self.criterion is None else None
 
     def check(self, outputs: Tensor, target: Tensor) -> None:
         """Raises ConfigError where the net does not give K logits per sample, or what is the user's does not take them.
@@ -191,6 +215,17 @@ class Classification(Task):
         if self.criterion is not None:
             check_criterion(self.criterion, *self._for_criterion(outputs, target))
         check_metrics(self.metrics(), self.own_metrics, self.predictions(outputs.detach()), target)
+
+
+def _check_loss(loss: str, focal_gamma: float) -> None:
+    if loss not in get_args(ClassLoss):
+        what, names = f"there is no loss '{loss}'", get_args(ClassLoss)
+        raise ConfigError(what, where="task.loss", expected=one_of(names), hint=did_you_mean(str(loss), names))
+    if not focal_gamma >= 0:
+        raise ConfigError(f"focal gamma {focal_gamma}", where="task.focal_gamma", expected="a number ≥ 0")
+    if focal_gamma != FOCAL_GAMMA and loss != "focal":
+        what = f"task.focal_gamma has no effect on {loss}"
+        raise ConfigError(what, where="task.focal_gamma", hint="task.loss=focal")
 
 
 class _PositiveAUROC(BinaryAUROC):
