@@ -163,7 +163,7 @@ def test_jitter_changes_each_colour_within_its_range() -> None:
 
 
 def test_operations_are_those_of_torchvision() -> None:
-    from torchvision.transforms.v2 import functional as vision
+    from torchvision.transforms.v2 import functional as vision  # type: ignore[import-untyped]
 
     given = torch.rand(4, 3, 16, 12, generator=torch.Generator().manual_seed(0))
     some = torch.full((4,), 0.6)
@@ -208,6 +208,14 @@ def test_one_of_several_is_chosen_for_each_sample_equally_often() -> None:
     flipped = (made == given.flip(-1)).flatten(1).all(1)
     assert float(flipped.float().mean()) == pytest.approx(0.5, abs=4 * (0.25 / NUM) ** 0.5)
     assert bool((made[~flipped] == -1).any())
+
+
+@pytest.mark.parametrize("piece", PICTURES, ids=lambda piece: type(piece).__name__)
+def test_lower_precision_of_the_net_does_not_reach_augmentation(piece: Augmentation) -> None:
+    samples, augment = Samples(images(32, dtype=torch.float32), torch.zeros(32)), Augment({"piece": piece})
+    with torch.autocast("cpu", torch.bfloat16):
+        made = augment(samples, torch.arange(32), 0)
+    assert torch.equal(made.inputs, augment(samples, torch.arange(32), 0).inputs)
 
 
 def test_another_augmentation_leaves_what_one_does_as_it_is() -> None:

@@ -150,7 +150,6 @@ class Augment:
                 error.where = f"{where}.{error.where}" if error.where else where
                 raise
 
-    @torch.no_grad()
     def __call__(self, samples: Samples, ids: Tensor, epoch: int, num_classes: int | None = None) -> Samples:
         """Augments the samples of a step.
 
@@ -160,6 +159,11 @@ class Augment:
             epoch: From 0.
             num_classes: K; needed where classes are mixed.
         """
+        with torch.no_grad(), torch.autocast(samples.inputs.device.type, enabled=False):  # places need all their bits
+            return self._augmented(samples, ids, epoch, num_classes)
+
+    def _augmented(self, samples: Samples, ids: Tensor, epoch: int, num_classes: int | None) -> Samples:
+        samples = samples._replace(has_classes=samples.target.ndim == 2)
         if self.mixes and not samples.target.is_floating_point():
             if num_classes is None:
                 raise ConfigError(
