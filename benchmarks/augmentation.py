@@ -55,7 +55,7 @@ def ours() -> dict[str, dict[str, Augmentation]]:
 
 
 def of_kornia(side: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Those of kornia of the same names, with draws for each picture from the global generator; empty without kornia."""
+    """Those of kornia, with draws for each picture from the global generator; empty without kornia."""
     try:
         import kornia.augmentation as K
     except ImportError:
