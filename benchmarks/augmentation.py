@@ -55,7 +55,7 @@ def ours() -> dict[str, dict[str, Augmentation]]:
 
 
 def of_kornia(side: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Kornia's own of the same names, with draws for each picture from the global generator; empty without kornia."""
+    """Those of kornia, with draws for each picture from the global generator; empty without kornia."""
     try:
         import kornia.augmentation as K
     except ImportError:
@@ -78,7 +78,7 @@ def _on_bytes(module: torch.nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def of_torchvision(side: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Torchvision's own, one picture after the other, as a Dataset applies them."""
+    """Those of torchvision, one picture after the other, as a Dataset applies them."""
     from torchvision.transforms import v2
 
     made = {

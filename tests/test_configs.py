@@ -61,6 +61,7 @@ DATA = {
     **{f"model={name}": "digits" for name in IMAGE_MODELS},
     "model=linear": "diabetes",
     "task=regression": "diabetes",
+    "task=quantile": "diabetes",
 }
 
 

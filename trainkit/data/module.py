@@ -238,9 +238,9 @@ class DataModule(L.LightningDataModule, abc.ABC):
         world_size: int = 1,
         in_pairs: bool = False,
     ) -> BatchLoader:
-        """Loader of the training part; the arguments are those of a ``BatchLoader``."""
-        place: dict[str, Any] = {"rank": rank, "world_size": world_size, "in_pairs": in_pairs}
-        return BatchLoader(self.source, **self.training_options(), plan=plan, seed=seed, accumulate=accumulate, **place)
+        """Loader of the training part; arguments of a ``BatchLoader``."""
+        options = self.training_options() | {"rank": rank, "world_size": world_size, "in_pairs": in_pairs}
+        return BatchLoader(self.source, **options, plan=plan, seed=seed, accumulate=accumulate)
 
     def training_options(self) -> dict[str, Any]:
         """Arguments of a ``BatchLoader`` of the training part."""
@@ -274,11 +274,9 @@ class DataModule(L.LightningDataModule, abc.ABC):
             epoch = 0 if trainer.overfit_batches else trainer.current_epoch  # type: ignore[attr-defined]
             return LoaderState(epoch, done, trainer.global_step)
 
-        module = trainer.lightning_module
-        options = self.training_options() | self._shard()
-        options |= {"accumulate": getattr(module, "accumulate", 1)}
-        options |= {"in_pairs": getattr(getattr(module, "augment", None), "mixes", False)}
-        return FollowingLoader(self.source, **options, now=now)
+        in_pairs = getattr(getattr(trainer.lightning_module, "augment", None), "mixes", False)
+        options = self.training_options() | self._shard() | {"in_pairs": in_pairs, "now": now}
+        return FollowingLoader(self.source, accumulate=getattr(trainer.lightning_module, "accumulate", 1), **options)
 
     def val_loaders(self, rank: int = 0, world_size: int = 1) -> list[EvaluationLoader]:
         """Loaders of the validation part and of the further sets, in the order of ``extra_val``."""

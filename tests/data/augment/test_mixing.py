@@ -71,6 +71,7 @@ def test_the_loss_of_weighted_rows_is_that_of_both_by_their_weights() -> None:
     made = mix(Mixup(1.0), samples, 3)
     share = made.inputs.diagonal()
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert made.weight is not None
     losses = functional.cross_entropy(logits, made.target, reduction="none") * made.weight
     other = torch.tensor([1, 0, 3, 2])
     expected = share * weight * functional.cross_entropy(logits, classes, reduction="none")

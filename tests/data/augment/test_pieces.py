@@ -210,6 +210,14 @@ def test_one_of_several_is_chosen_for_each_sample_equally_often() -> None:
     assert bool((made[~flipped] == -1).any())
 
 
+@pytest.mark.parametrize("piece", PICTURES, ids=lambda piece: type(piece).__name__)
+def test_lower_precision_of_the_net_does_not_reach_augmentation(piece: Augmentation) -> None:
+    samples, augment = Samples(images(32, dtype=torch.float32), torch.zeros(32)), Augment({"piece": piece})
+    with torch.autocast("cpu", torch.bfloat16):
+        made = augment(samples, torch.arange(32), 0)
+    assert torch.equal(made.inputs, augment(samples, torch.arange(32), 0).inputs)
+
+
 def test_another_augmentation_leaves_what_one_does_as_it_is() -> None:
     samples, ids = Samples(images(64), torch.zeros(64)), torch.arange(64)
     alone = Augment({"flip": Flip()}, 3)(samples, ids, 2).inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +14,9 @@ from torch.nn import functional
 from trainkit.data.augment.draws import Draws
 from trainkit.errors import ConfigError
 from trainkit.types import Batch, DataSpec, InputKind, Inputs
+
+_PORTION = 2**19
+"""Values augmented at a time on a CPU: 2 MB as floats."""
 
 KIND_NAMES: dict[InputKind, str] = {
     "table": "a table",
@@ -82,7 +86,7 @@ class Augmentation(abc.ABC):
         """
 
     def apply(self, samples: Samples, draws: Draws) -> Samples:
-        """Augments samples with all that belongs to them; most augmentations leave the rest as it is."""
+        """Augments samples with all that belongs to them; called of what ``mixes`` alone."""
         return samples._replace(inputs=self.forward(samples.inputs, draws))
 
     @abc.abstractmethod
@@ -150,7 +154,6 @@ class Augment:
                 error.where = f"{where}.{error.where}" if error.where else where
                 raise
 
-    @torch.no_grad()
     def __call__(self, samples: Samples, ids: Tensor, epoch: int, num_classes: int | None = None) -> Samples:
         """Augments the samples of a step.
 
@@ -160,6 +163,11 @@ class Augment:
             epoch: From 0.
             num_classes: K; needed where classes are mixed.
         """
+        with torch.no_grad(), torch.autocast(samples.inputs.device.type, enabled=False):  # places need all their bits
+            return self._augmented(samples, ids, epoch, num_classes)
+
+    def _augmented(self, samples: Samples, ids: Tensor, epoch: int, num_classes: int | None) -> Samples:
+        samples = samples._replace(has_classes=samples.target.ndim == 2)
         if self.mixes and not samples.target.is_floating_point():
             if num_classes is None:
                 raise ConfigError(
@@ -168,9 +176,30 @@ class Augment:
             shares = functional.one_hot(samples.target, num_classes).float()
             samples = samples._replace(target=shares, has_classes=True)
         draws = Draws.of(ids.to(samples.inputs.device), self.seed, epoch)
-        for name, piece in self.pieces.items():
-            samples = piece.apply(samples, draws.stream(name))
+        streams = {name: draws.stream(name) for name in self.pieces}
+        for mixes, group in itertools.groupby(self.pieces.items(), key=lambda item: item[1].mixes):
+            if mixes:
+                for name, piece in group:
+                    samples = piece.apply(samples, streams[name])
+            else:
+                alone = [(piece, streams[name]) for name, piece in group]
+                samples = samples._replace(inputs=_in_portions(samples.inputs, alone))
         return samples
+
+
+def _in_portions(inputs: Tensor, pieces: list[tuple[Augmentation, Draws]]) -> Tensor:
+    """Inputs [B, ...] after some augmentations; on a CPU a few samples at a time, which stay in its cache."""
+    size = len(inputs)
+    if inputs.device.type == "cpu" and inputs.numel() > _PORTION:
+        size = max(1, _PORTION * size // inputs.numel())
+    done = []
+    for start in range(0, len(inputs), size):
+        here = slice(start, start + size)
+        portion = inputs[here]
+        for piece, draws in pieces:
+            portion = piece(portion, draws[here])
+        done.append(portion)
+    return torch.cat(done) if len(done) > 1 else done[0]
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:

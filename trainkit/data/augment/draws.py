@@ -69,7 +69,7 @@ class Draws:
         """Draws of their own for a piece of that name, which the others' numbers do not depend on."""
         return Draws(_mixed(self.keys ^ _signed(zlib.crc32(name.encode()) * _GOLDEN)))
 
-    def __getitem__(self, index: Tensor) -> Draws:
+    def __getitem__(self, index: Tensor | slice) -> Draws:
         """The draws to come of some of the samples."""
         chosen = Draws(self.keys[index])
         chosen._num_drawn = self._num_drawn

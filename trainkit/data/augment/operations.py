@@ -93,9 +93,10 @@ def equalize(images: Tensor) -> Tensor:
     """Makes all of 256 levels of brightness equally frequent in each channel; one of a single level stays."""
     count, channels, height, width = images.shape
     levels = (images * (LEVELS - 1)).round().long().reshape(count * channels, -1)
-    histogram = torch.zeros(count * channels, LEVELS, device=images.device)
-    histogram.scatter_add_(1, levels, torch.ones_like(levels, dtype=histogram.dtype))
-    below = histogram.cumsum(dim=1)
+    places = (levels + LEVELS * torch.arange(len(levels), device=images.device)[:, None]).flatten()
+    # Flat, and of integers: there are deterministic kernels for these alone on a GPU.
+    histogram = torch.zeros(len(levels) * LEVELS, dtype=torch.long, device=images.device)
+    below = histogram.scatter_add_(0, places, torch.ones_like(places)).reshape(-1, LEVELS).cumsum(dim=1)
     first = torch.gather(below, 1, levels.amin(dim=1, keepdim=True))
     table = (below - first) / (height * width - first).clamp(min=1)
     spread = torch.gather(table, 1, levels).clamp_(0, 1).reshape(images.shape)
