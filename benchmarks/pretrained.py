@@ -70,6 +70,7 @@ def run(folder: Path, table: Path, way: str, seed: int, threads: int) -> tuple[f
         with contextlib.redirect_stdout(io.StringIO()):
             tk.fit(overrides=[*overrides, f"run.dir={place}", f"trainer.threads={threads}"])
     result = tk.load_run(place).result
+    assert result is not None
     return result.test["accuracy"].value, result.facts["seconds"]["train"]
 
 
