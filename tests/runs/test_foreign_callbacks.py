@@ -161,7 +161,7 @@ def test_mistakes_are_told_before_anything_is_written(
 ) -> None:
     code, out, err = cli("fit", "data=wine", "model=mlp", *overrides)
     assert (code, out) == (2, "") and text in err
-    assert "expected one of confusion, default, early_stopping" in err or "nonsense" not in text
+    assert "expected one of augmented, confusion, default, early_stopping" in err or "nonsense" not in text
     assert not list(tmp_path.iterdir())
 
 
