@@ -37,7 +37,8 @@ CASES: list[Case] = [
     ("fit scheduler.warmup=2.0", "warm-up 2.0 is out of range\n  where    scheduler.warmup\n"
                                  "  expected steps as an integer ≥ 0, or a share of the run in [0, 1)\n"),
     ("fit trainer.precision=fp3", "trainer.precision is 'fp3'\n  where    trainer.precision\n"
-                                   "  expected one of fp32, bf16-mixed, bf16-true, fp16-mixed\n  hint     did you mean 'fp32'?\n"),
+                                   "  expected one of fp32, bf16-mixed, bf16-true, fp16-mixed\n"
+                                   "  hint     did you mean 'fp32'?\n"),
     ("fit data.batch_size=0", "data.batch_size is 0\n  where    data.batch_size\n  expected at least 1\n"),
     # targets and their arguments
     ("fit model=custom model._target_=no_such_package.Net",
