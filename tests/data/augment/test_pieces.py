@@ -226,6 +226,15 @@ def test_lower_precision_of_the_net_does_not_reach_augmentation(piece: Augmentat
     assert torch.equal(made.inputs, augment(samples, torch.arange(32), 0).inputs)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+@pytest.mark.parametrize("piece", PICTURES, ids=lambda piece: type(piece).__name__)
+def test_a_gpu_draws_the_same(piece: Augmentation) -> None:
+    ids, augment = torch.arange(64), Augment({"piece": piece}, 3)
+    here = augment(Samples(images(64), torch.zeros(64)), ids, 1).inputs
+    there = augment(Samples(images(64).cuda(), torch.zeros(64).cuda()), ids, 1).inputs.cpu()
+    assert float(((here.int() - there.int()).abs() <= 1).float().mean()) > 0.99
+
+
 def test_another_augmentation_leaves_what_one_does_as_it_is() -> None:
     samples, ids = Samples(images(64), torch.zeros(64)), torch.arange(64)
     alone = Augment({"flip": Flip()}, 3)(samples, ids, 2).inputs
