@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 import trainkit as tk
+from trainkit.data.augment import Flip, Mixup
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.training import read_metrics
+from trainkit.types import DataSpec
 
 Cli = Callable[..., Any]
 FAST = ("evaluation.resamples=20", "evaluation.baseline=false", "logger=none", "trainer.threads=1")
@@ -179,8 +182,16 @@ def test_check_tells_the_augmentation_and_learns_a_batch_without_it(cli: Cli, tm
     code, out, _ = cli("check", *SHORT, "augment=mixup_cutmix", "trainer.max_steps=400")
     assert code in (0, 1) and "augment mixup 0.2 or cutmix 1" in out
     plain = cli("check", *SHORT, "trainer.max_steps=400").stdout
-    fits = [next(line for line in text.splitlines() if line.startswith("fits ")) for text in (out, plain)]
-    assert fits[0].split("loss")[0].split(" steps")[0] == fits[1].split("loss")[0].split(" steps")[0]
+    first = [re.search(r"^fits .*: (loss [\d.]+) → ", text, re.MULTILINE) for text in (out, plain)]
+    assert first[0] and first[1] and first[0][1] == first[1][1]
+
+
+def test_a_task_that_does_not_tell_its_classes_is_refused_beside_mixing() -> None:
+    spec = DataSpec("image", (1, 8, 8), "class", ("a", "b"))
+    with pytest.raises(tk.ConfigError, match="the task has no num_classes") as caught:
+        tk.Augment({"m": Mixup()}).check(spec, torch.zeros(2, 1, 8, 8), has_classes_known=False)
+    assert caught.value.where == "augment.m"
+    tk.Augment({"f": Flip()}).check(spec, torch.zeros(2, 1, 8, 8), has_classes_known=False)
 
 
 @pytest.mark.parametrize("tta", ["flip", "five_crop", "3"])

@@ -88,6 +88,14 @@ def test_crops_move_by_every_shift_equally_often() -> None:
     assert len(share) == 25 and float((share - 1 / 25).abs().max()) < 4 * (1 / 25 / NUM) ** 0.5
 
 
+def test_large_pictures_are_cropped_as_small_ones_are() -> None:
+    """The windows of large ones are cut out one by one."""
+    small = torch.rand(8, 3, 50, 50, generator=torch.Generator().manual_seed(0))
+    large = small.repeat(1, 2, 1, 1)
+    assert small[0].numel() < 2**13 < large[0].numel()
+    assert torch.equal(Crop(4)(large, drawn(8)), Crop(4)(small, drawn(8)).repeat(1, 2, 1, 1))
+
+
 def test_what_comes_in_at_the_edge_of_a_crop() -> None:
     row = torch.arange(1.0, 8.0).expand(NUM, 1, 9, 7)
     found = {mode: {tuple(r) for r in Crop(1, mode)(row, drawn(NUM))[:, 0, 4].int().tolist()} for mode in MODES}
@@ -216,6 +224,15 @@ def test_lower_precision_of_the_net_does_not_reach_augmentation(piece: Augmentat
     with torch.autocast("cpu", torch.bfloat16):
         made = augment(samples, torch.arange(32), 0)
     assert torch.equal(made.inputs, augment(samples, torch.arange(32), 0).inputs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+@pytest.mark.parametrize("piece", PICTURES, ids=lambda piece: type(piece).__name__)
+def test_a_gpu_draws_the_same(piece: Augmentation) -> None:
+    ids, augment = torch.arange(64), Augment({"piece": piece}, 3)
+    here = augment(Samples(images(64), torch.zeros(64)), ids, 1).inputs
+    there = augment(Samples(images(64).cuda(), torch.zeros(64).cuda()), ids, 1).inputs.cpu()
+    assert float(((here.int() - there.int()).abs() <= 1).float().mean()) > 0.99
 
 
 def test_another_augmentation_leaves_what_one_does_as_it_is() -> None:
