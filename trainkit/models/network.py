@@ -82,7 +82,7 @@ class Network(nn.Module):
     def lay_channels_last(self) -> None:
         """Lays out the net's kernels with their channels last in memory, and from now on images too.
 
-        The same numbers, up to rounding, 1.3 to 1.5 times as fast on a CPU (``benchmarks/results/channels_last.md``).
+        The same numbers, up to rounding, 1.4 to 1.6 times as fast on a CPU (``benchmarks/results/channels_last.md``).
         """
         self.net.to(memory_format=torch.channels_last)
         self.is_channels_last = True
