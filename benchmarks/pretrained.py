@@ -48,7 +48,7 @@ COMMON = (
         "data.batch_size=25",
     ),
     *("data.val_share=0.1", "data.test_share=0.4"),
-    *("model=pretrained", "model.library=timm", "model.name=tf_efficientnet_lite0"),
+    *("model=pretrained", "model.package=timm", "model.name=tf_efficientnet_lite0"),
     *("evaluation.baseline=false", "logger=none"),
 )
 

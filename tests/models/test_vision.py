@@ -13,7 +13,7 @@ from trainkit.models import VisionModel, ViT
 
 
 @pytest.mark.parametrize(
-    ("name", "library", "head"),
+    ("name", "package", "head"),
     [
         ("resnet18", "torchvision", "net.fc"),
         ("mobilenet_v3_small", "torchvision", "net.classifier.3"),
@@ -23,9 +23,9 @@ from trainkit.models import VisionModel, ViT
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_channels_and_outputs_are_those_of_the_data(name: str, library: str, head: str, channels: int) -> None:
+def test_channels_and_outputs_are_those_of_the_data(name: str, package: str, head: str, channels: int) -> None:
     torch.manual_seed(0)
-    net = VisionModel(name, channels, 5, 64, library=library).eval()  # type: ignore[arg-type]
+    net = VisionModel(name, channels, 5, 64, package=package).eval()  # type: ignore[arg-type]
     assert net(torch.randn(2, channels, 64, 64)).shape == (2, 5)
     assert net.head_names == (head,) and not net.takes_pixels and net.matching is None
     assert net.resolved() == {}
@@ -42,20 +42,20 @@ def test_small_images_get_a_stem_that_keeps_their_size() -> None:
 
 
 def test_a_net_of_one_size_gets_images_resized() -> None:
-    net = VisionModel("vit_tiny_patch16_224", 1, 3, 32, library="timm").eval()
+    net = VisionModel("vit_tiny_patch16_224", 1, 3, 32, package="timm").eval()
     assert net.input_size == 224 and net(torch.rand(1, 1, 32, 32)).shape == (1, 3)
-    assert VisionModel("vit_tiny_patch16_224", 1, 3, 224, library="timm").input_size is None
+    assert VisionModel("vit_tiny_patch16_224", 1, 3, 224, package="timm").input_size is None
 
 
 @pytest.mark.parametrize(
     ("settings", "what", "told"),
     [
         ({"name": "resnet1"}, "there is no model 'resnet1'", "did you mean 'resnet18'?"),
-        ({"name": "resnet10", "library": "timm"}, "there is no model 'resnet10'", "did you mean 'resnet10t'?"),
+        ({"name": "resnet10", "package": "timm"}, "there is no model 'resnet10'", "did you mean 'resnet10t'?"),
         ({"name": "fcn_resnet50"}, "'fcn_resnet50' finds or outlines objects, and gives no outputs of a whole image",
          "a classifier, such as resnet18"),
         ({"stem": "tiny"}, "model.stem is 'tiny'", "one of auto, imagenet, small"),
-        ({"library": "keras"}, "model.library is 'keras'", "one of torchvision, timm"),
+        ({"package": "keras"}, "model.package is 'keras'", "one of torchvision, timm"),
         ({"name": "vgg11", "stem": "small"}, "vgg11 has no small stem", "auto or imagenet: ResNets have one"),
     ],
 )  # fmt: skip
@@ -68,7 +68,7 @@ def test_what_there_is_not(settings: dict[str, str], what: str, told: str) -> No
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(ConfigError) as error:
-        VisionModel("resnet10t", 3, 2, 64, library="timm")
+        VisionModel("resnet10t", 3, 2, 64, package="timm")
     assert (error.value.what, error.value.hint) == ("timm is not installed", "pip install 'trainkit-lightning[timm]'")
 
 

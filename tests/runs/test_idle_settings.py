@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +16,6 @@ Cli = Callable[..., Any]
 MODULE = ("module=custom", "module._target_=own.Classifier")
 LOADERS = ("data=loaders", "data.train._target_=own.loader")
 QUIET = ("logger=none", "trainer.max_epochs=1", "trainer.threads=1")
-
-
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The user's file ``own.py`` in the working directory, imported."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(Path(__file__).with_name("own_modules.py"), tmp_path / "own.py")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "own", raising=False)
-    yield importlib.import_module("own")
-    sys.modules.pop("own", None)
 
 
 @pytest.mark.parametrize("choice", ["model=mlp", "task=classification", "optimizer=sgd", "scheduler=constant"])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from trainkit.errors import DataError, first_line
 
 DEFAULT = "default"
-"""Stands for the weights that a library offers for a model."""
+"""Stands for the weights that a package offers for a model."""
 
 WHERE = "model.weights"
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -112,14 +112,14 @@ def read_state(source: str | Path) -> dict[str, Tensor]:
     return _without_prefix(state)
 
 
-def default_state(name: str, library: str) -> Loaded:
+def default_state(name: str, package: str) -> Loaded:
     """The weights that torchvision or timm offers for a model, downloaded once.
 
     Raises:
         DataError: There are none, or they cannot be downloaded.
     """
     try:
-        if library == "timm":
+        if package == "timm":
             timm = importlib.import_module("timm")
             net = timm.create_model(name, pretrained=True)
             config = net.pretrained_cfg
@@ -134,7 +134,7 @@ def default_state(name: str, library: str) -> Loaded:
         state = weights.get_state_dict(progress=False, check_hash=True)
         return Loaded(state, transforms.mean, transforms.std, str(weights))
     except (URLError, OSError, RuntimeError, ImportError) as error:
-        place = getattr(locals().get("weights"), "url", None) or f"the hub of {library}"
+        place = getattr(locals().get("weights"), "url", None) or f"the hub of {package}"
         raise DataError(
             f"the weights of {name} cannot be had from {place}: {first_line(error)}",
             where=WHERE,

@@ -13,7 +13,7 @@ from torch.nn import functional
 from trainkit.errors import ConfigError, did_you_mean, one_of
 from trainkit.models.pretrained import DEFAULT, Loaded, Matching, default_state, fit_kernel, load_matching, read_state
 
-Library: TypeAlias = Literal["torchvision", "timm"]
+Package: TypeAlias = Literal["torchvision", "timm"]
 Stem: TypeAlias = Literal["auto", "imagenet", "small"]
 
 SMALL_IMAGE = 64
@@ -37,8 +37,8 @@ class VisionModel(nn.Module):
         in_channels: Channels of the images.
         num_outputs: Outputs per sample.
         image_size: Height and width of the images in pixels, or one number for both.
-        library: ``torchvision``, or ``timm``, which is an extra.
-        weights: ``default`` for the library's own, which are downloaded; a .safetensors, .pt or .pth file; a run's
+        package: ``torchvision``, or ``timm``, which is an extra.
+        weights: ``default`` for the package's own, which are downloaded; a .safetensors, .pt or .pth file; a run's
             directory; None for fresh weights.
         stem: ``imagenet`` as it was made; ``small``, for ResNets: a 3×3 convolution without pooling, so that small
             images keep their size; ``auto``: small below 64 pixels and without weights.
@@ -70,7 +70,7 @@ class VisionModel(nn.Module):
         in_channels: int,
         num_outputs: int,
         image_size: int | Sequence[int],
-        library: Library = "torchvision",
+        package: Package = "torchvision",
         weights: str | None = None,
         stem: Stem = "auto",
         mean: Sequence[float] | None = None,
@@ -79,31 +79,31 @@ class VisionModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_choice("stem", stem, ("auto", "imagenet", "small"))
-        _check_choice("library", library, ("torchvision", "timm"))
+        _check_choice("package", package, ("torchvision", "timm"))
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         has_weights = weights is not None or mean is not None
         self.model_name = name
-        self.net = _build(name, library, in_channels, num_outputs)
+        self.net = _build(name, package, in_channels, num_outputs)
         fixed = _fixed_size(self.net)
         self.input_size = input_size or (fixed if (height, width) != (fixed, fixed) else None)
         is_small = not has_weights and max(height, width) < SMALL_IMAGE and not self.input_size
         if stem == "small" or (stem == "auto" and is_small):
             _shrink_stem(self.net, in_channels, name, is_asked=stem == "small")
         self.head_names = (f"net.{_head_of(self.net, num_outputs)}",)
-        self.takes_pixels, self.matching = has_weights, self._load(name, library, weights, mean, std)
+        self.takes_pixels, self.matching = has_weights, self._load(name, package, weights, mean, std)
         self._keep_statistics(in_channels)
 
     def _load(
         self,
         name: str,
-        library: Library,
+        package: Package,
         weights: str | None,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
     ) -> Matching | None:
         known = Loaded({}, IMAGENET_MEAN, IMAGENET_STD, "")
         if weights == DEFAULT:
-            known = default_state(name, library)
+            known = default_state(name, package)
         elif weights is not None:
             config = getattr(self.net, "pretrained_cfg", None) or {}
             statistics = (config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD))
@@ -199,8 +199,8 @@ class ViT(nn.Module):
         return outputs
 
 
-def _build(name: str, library: Library, in_channels: int, num_outputs: int) -> nn.Module:
-    if library == "timm":
+def _build(name: str, package: Package, in_channels: int, num_outputs: int) -> nn.Module:
+    if package == "timm":
         timm = _timm()
         _check_name(name, timm.list_models())
         made: nn.Module = timm.create_model(name, num_classes=num_outputs, in_chans=in_channels)
@@ -220,7 +220,7 @@ def _timm() -> Any:
         return importlib.import_module("timm")
     except ImportError as error:
         what, hint = "timm is not installed", "pip install 'trainkit-lightning[timm]'"
-        raise ConfigError(what, where="model.library", hint=hint) from error
+        raise ConfigError(what, where="model.package", hint=hint) from error
 
 
 def _check_name(name: str, names: Sequence[str], others: Sequence[str] = ()) -> None:
