@@ -38,6 +38,7 @@ NEEDED = {
         *("+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=40"),
         *("+data.train.image_size=[3,8,8]", "+data.train.transform._target_=torchvision.transforms.ToTensor"),
     ],
+    "task=multilabel": ["data.path=labels.npz"],
     "data=custom": ["data._target_=trainkit.data.Digits"],
     "model=cnn1d": [
         *("data=dataset", "+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=40"),
@@ -62,6 +63,7 @@ DATA = {
     "model=linear": "diabetes",
     "task=regression": "diabetes",
     "task=quantile": "diabetes",
+    "task=multilabel": "arrays",
 }
 
 
@@ -84,6 +86,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "t.csv").write_text("\n".join(["x,z,y", *rows]))
     write_classes(tmp_path)
     np.savez(tmp_path / "t.npz", x=np.random.default_rng(0).normal(size=(40, 3)), y=np.arange(40) % 2)
+    labels = np.stack([np.arange(40) % 2, np.arange(40) % 3 == 0], axis=1)
+    np.savez(tmp_path / "labels.npz", x=np.random.default_rng(0).normal(size=(40, 3)), y=labels)
     return tmp_path
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainkit.runs.load import Run
     from trainkit.runs.query import find_runs
     from trainkit.runs.result import Result
-    from trainkit.tasks import Classification, Regression, Task
+    from trainkit.tasks import Classification, Multilabel, Quantile, Regression, Task
     from trainkit.training import TrainModule
     from trainkit.types import DataSpec, Estimate, StepOutput
 
@@ -41,7 +41,7 @@ _HOMES = {
     "trainkit.runs.load": ("Run",),
     "trainkit.runs.query": ("find_runs",),
     "trainkit.runs.result": ("Result",),
-    "trainkit.tasks": ("Classification", "Regression", "Task"),
+    "trainkit.tasks": ("Classification", "Multilabel", "Quantile", "Regression", "Task"),
     "trainkit.training": ("TrainModule",),
     "trainkit.types": ("DataSpec", "Estimate", "StepOutput"),
 }
@@ -65,6 +65,8 @@ __all__ = [
     "ImageData",
     "LaunchError",
     "LoaderData",
+    "Multilabel",
+    "Quantile",
     "Regression",
     "Result",
     "Run",

@@ -1,13 +1,15 @@
 """The containers that pass between the layers, and the legend of shape letters used in docstrings.
 
 Shape letters: ``N`` rows of a split, ``B`` samples of a (micro-)batch, ``S`` samples of an execution (all its steps),
-``F`` numeric columns, ``C`` categorical columns, ``D`` features of a flat input, ``K`` classes (in ``tasks`` and
-``evaluation``) or optimizer steps per execution (in ``training``), ``R`` resamples of a bootstrap.
+``F`` numeric columns, ``C`` categorical columns, ``D`` features of a flat input, ``K`` classes or labels (in ``tasks``
+and ``evaluation``) or optimizer steps per execution (in ``training``), ``T`` targets, ``R`` resamples of a bootstrap.
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -33,12 +35,14 @@ class DataSpec:
         input_kind: ``table`` (numbers and codes), ``image`` [channels, height, width], ``signal`` [channels, length],
             ``vector`` [D], or ``other``.
         input_shape: Shape of one sample without the batch; for a table ``(D,)``, the width of the flat matrix.
-        target_kind: ``class``, ``number``, or ``multilabel`` (targets float32 [N, K] of 0 and 1).
+        target_kind: ``class``, ``number`` (of several targets [N, T], NaN where one is missing), or ``multilabel``
+            (targets float32 [N, K] of 0 and 1, NaN where a label is not known).
         class_names: Names of the classes (or of the K labels) in the order of the model's outputs; empty for numbers.
         feature_names: Columns of a table in the order of the encoded inputs; empty where the data has no columns.
         cardinalities: Codes per categorical column, the unknown bucket included; empty without categories.
         num_numbers: Numeric columns of a table.
         target_name: Column name of the target, or ``target``.
+        target_names: Names of T > 1 numbers; empty for one.
     """
 
     input_kind: InputKind
@@ -49,6 +53,7 @@ class DataSpec:
     cardinalities: tuple[int, ...] = ()
     num_numbers: int = 0
     target_name: str = "target"
+    target_names: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -57,10 +62,12 @@ class DataSpec:
 
     def sizes(self) -> dict[str, Any]:
         """Arguments that fill a config's ``???`` and ``${spec:…}``, by name."""
-        num_outputs = 1 if self.target_kind == "number" else self.num_classes
+        num_outputs = (len(self.target_names) or 1) if self.target_kind == "number" else self.num_classes
         sizes: dict[str, Any] = {"num_outputs": num_outputs, "out_features": num_outputs}
         if self.target_kind != "number":
             sizes["num_classes"] = self.num_classes
+        if self.target_kind == "multilabel":
+            sizes["num_labels"] = self.num_classes
         if self.input_kind == "image":
             channels, height, width = self.input_shape
             sizes |= {"in_channels": channels, "image_size": height, "image_height": height, "image_width": width}
@@ -112,14 +119,17 @@ class Predictions:
 
     Attributes:
         rows: int64 [N], row numbers in the source.
-        target: int64 [N] class indices or float64 [N] in the target's own unit; None where it is not known.
-        probabilities: float64 [N, K] for classes, else None.
-        values: float64 [N] for numbers, else None.
-        class_names: Names of the K classes; empty for numbers.
+        target: int64 [N] class indices, float [N, K] of 0 and 1 for labels, or float64 [N] (of several targets [N, T])
+            in the target's own unit; NaN where one of several is missing. None where it is not known.
+        probabilities: float64 [N, K] for classes or labels, else None.
+        values: float64 [N], of several targets [N, T], for numbers, else None.
+        class_names: Names of the K classes or labels; empty for numbers.
         groups: Group of each row, int or text [N], where rows of one group are not independent; None where all are.
         files: object [N], names of the files; None where a row is no file.
         quantiles: float64 [N, Q], rising; None where only ``values`` are predicted.
         levels: Their Q levels.
+        target_names: Names of T > 1 numbers; empty for one.
+        is_multilabel: Whether probabilities are of labels, of which a row may have any number.
     """
 
     rows: np.ndarray
@@ -131,6 +141,8 @@ class Predictions:
     files: np.ndarray | None = None
     quantiles: np.ndarray | None = None
     levels: tuple[float, ...] = ()
+    target_names: tuple[str, ...] = ()
+    is_multilabel: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -162,6 +174,18 @@ class Estimate:
 
     def __float__(self) -> float:
         return self.value
+
+
+def of_each(metric: str, names: Sequence[str]) -> list[str]:
+    """Names of a metric of each of several targets, such as ``rmse_height``: letters, digits and _ of the names only.
+
+    Args:
+        metric: Its name, such as ``rmse``.
+        names: Of the targets; where two come out alike, their places are added.
+    """
+    plain = [re.sub(r"\W+", "_", name).strip("_") for name in names]
+    unique = [f"{name}_{place}" if plain.count(name) > 1 or not name else name for place, name in enumerate(plain)]
+    return [f"{metric}_{name}".replace("__", "_") for name in unique]
 
 
 def decimals_for(*numbers: float) -> int:

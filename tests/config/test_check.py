@@ -34,7 +34,9 @@ def test_sizes_are_those_of_a_data_spec() -> None:
     image = DataSpec("image", (1, 8, 8), "class", ("a", "b"))
     table = DataSpec("table", (4,), "number")
     signal = DataSpec("signal", (1, 40), "number")
-    assert image.sizes().keys() | table.sizes().keys() | signal.sizes().keys() == SIZES
+    labels = DataSpec("table", (4,), "multilabel", ("a", "b"))
+    kinds = (image, table, signal, labels)
+    assert {name for spec in kinds for name in spec.sizes()} == SIZES
 
 
 @pytest.mark.parametrize(

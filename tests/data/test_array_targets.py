@@ -49,7 +49,11 @@ def test_names_decide_the_order() -> None:
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
-        (np.eye(3), {}, "the targets have the shape [3, 3]\n  where    data.target\n  expected [N]"),
+        (
+            np.ones((3, 1, 1)),
+            {},
+            "the targets have the shape [3, 1, 1]\n  where    data.target\n  expected [N], or [N, T] of several",
+        ),
         (
             np.array([{}, {}]),
             {},

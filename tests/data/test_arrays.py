@@ -158,7 +158,7 @@ def test_wrong_arrays_are_refused() -> None:
     )
     assert refusal(np.ones(60), labels(), names) == f"the inputs of mine have the shape [60]{shape}"
     assert refusal(good, labels()[:, None], names) == (
-        "the targets of mine have the shape [60, 1]\n  where    data\n  expected [N]"
+        "the targets of mine have the shape [60, 1]\n  where    data\n  expected [N], or [N, T]"
     )
 
 

@@ -192,8 +192,11 @@ def test_samples_of_a_wrong_form_are_refused() -> None:
     assert refusal(Items([(x, "abc"[y]) for x, y in pairs()])) == "target is text" + wrong_target
     assert refusal(Items([("text", y) for _, y in pairs()])) == "inputs is text" + wrong_target
     assert refusal(Items([((x, x), y) for x, y in pairs()])) == "inputs is a list" + wrong_target
-    assert refusal(Items([(x, torch.tensor([y, y])) for x, y in pairs()])) == (
-        "the target has shape [2]\n  where    data, sample 0\n  expected one number"
+    assert refusal(Items([(x, torch.tensor([[y, y]])) for x, y in pairs()])) == (
+        "the target has shape [1, 2]\n  where    data, sample 0\n  expected one number, or several, [T]"
+    )
+    assert refusal(Items([(x, torch.tensor([y, y])) for x, y in pairs()])).splitlines()[0] == (
+        "the targets are integers [N, 2], and not all 0 or 1"
     )
     assert refusal(Items([x for x, _ in pairs()])).startswith("a sample is a Tensor\n")
     assert refusal(Items([(object(), y) for _, y in pairs()])).splitlines()[0] == (

@@ -65,7 +65,7 @@ def test_classes_are_sorted_and_coded(values: list[object], names: tuple[str, ..
     encoded = target.encode(table(values))
     assert encoded.tolist() == codes
     assert encoded.dtype == np.int64
-    assert target.decode(encoded).tolist() == [names[code] for code in codes]
+    assert [target.class_names[code] for code in encoded] == [names[code] for code in codes]
 
 
 def test_labels_of_another_file_may_have_another_type() -> None:
@@ -74,14 +74,13 @@ def test_labels_of_another_file_may_have_another_type() -> None:
         assert target.encode(table(values)).tolist() == [1, 0]
 
 
-def test_numbers_are_exact_and_decode_to_themselves() -> None:
+def test_numbers_are_exact() -> None:
     values = np.random.default_rng(0).normal(size=50)
     frame = pd.DataFrame({"y": values})
     target = TargetColumn.fit(frame, "y")
     encoded = target.encode(frame)
     assert encoded.dtype == np.float64
     np.testing.assert_array_equal(encoded, values)
-    np.testing.assert_array_equal(target.decode(encoded), values)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from trainkit.evaluation import score
 from trainkit.rundir import RunDirectory
 from trainkit.runs.result import Result
 from trainkit.runs.score import saved_predictions
+from trainkit.types import DataSpec
 
 Cli = Callable[..., Any]
 QUICK = ("model=mlp", "model.hidden=[4]", "trainer.max_epochs=1", "trainer.threads=1", "evaluation.resamples=200")
@@ -45,7 +46,7 @@ def test_intervals_and_the_bar_are_of_groups_and_stay_so(cli: Cli, tmp_path: Pat
     assert {estimate.method for estimate in result.test.values()} == {"bootstrap of 15 groups"}
     assert result.baseline["comparison"]["method"] == "bootstrap of 15 groups"
     assert result.baseline["metrics"]["rmse"]["method"] == "bootstrap of 15 groups"
-    saved = saved_predictions(run, "test", ())
+    saved = saved_predictions(run, "test", DataSpec("table", (1,), "number"))
     assert result.test == score(saved, resamples=200)
     rows = score(replace(saved, groups=None), resamples=200)["rmse"]
     assert result.test["rmse"].n == rows.n == 180

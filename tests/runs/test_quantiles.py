@@ -15,7 +15,7 @@ from tests.runs.conftest import fit
 from trainkit.evaluation import score
 from trainkit.rundir import RunDirectory
 from trainkit.runs.score import saved_predictions
-from trainkit.types import Predictions
+from trainkit.types import DataSpec, Predictions
 
 Cli = Callable[..., Any]
 OPTIONS = (
@@ -45,7 +45,7 @@ def test_scores_and_the_baseline_are_of_quantiles(run: RunDirectory) -> None:
     assert result.objective_name == "val/pinball" and result.objective_mode == "min"
     again = tk.evaluate(run.path)
     assert again.test["pinball"] == result.test["pinball"]
-    saved = saved_predictions(run, "test", ())
+    saved = saved_predictions(run, "test", DataSpec("table", (1,), "number"))
     assert saved.levels == (0.1, 0.5, 0.9)
     assert score(saved, resamples=50)["pinball"].value == pytest.approx(result.test["pinball"].value)
 

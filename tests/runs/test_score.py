@@ -21,7 +21,7 @@ from trainkit.runs.score import (
     saved_predictions,
     score_parts,
 )
-from trainkit.types import Estimate, Predictions
+from trainkit.types import DataSpec, Estimate, Predictions, TargetKind
 
 CLASSES = Predictions(
     np.array([4, 7]), np.array([1, 0]), probabilities=np.array([[0.3, 0.7], [0.4, 0.6]]), class_names=("no", "yes")
@@ -44,7 +44,8 @@ def test_columns_of_predictions() -> None:
 def test_saved_predictions_come_back_to_the_bit(made: Predictions, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     save_predictions(run, {"validation": made, "test": made})
-    again = saved_predictions(run, "test", made.class_names)
+    kind: TargetKind = "class" if made.class_names else "number"
+    again = saved_predictions(run, "test", DataSpec("table", (1,), kind, made.class_names))
     for name in ("rows", "target", "probabilities", "values"):
         np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
     assert again.class_names == made.class_names

@@ -15,7 +15,8 @@ from tests.training.test_pictures import events, loader
 from trainkit.runs.build import build_parts
 from trainkit.training import SamplePredictions, TensorBoard, samples
 from trainkit.training.pictures import rendered
-from trainkit.training.samples import Sample, draw_images, draw_scatter
+from trainkit.training.sample_texts import Sample
+from trainkit.training.samples import draw_images, draw_scatter
 
 
 def sample(row: int, image: torch.Tensor, best: int, true: int) -> Sample:

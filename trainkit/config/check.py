@@ -31,14 +31,15 @@ COLLECTIONS = ("augment", "callbacks", "logger")
 """Sections with a ``_target_`` under each name; a null in place of one leaves it out."""
 
 SIZES = frozenset(
-    {"in_features", "in_channels", "num_outputs", "out_features", "num_classes", "num_numbers", "cardinalities"}
+    {"in_features", "in_channels", "num_outputs", "out_features", "num_classes", "num_labels"}
+    | {"num_numbers", "cardinalities"}
     | {"image_size", "image_height", "image_width", "sequence_length", "input_shape"}
 )
 """Arguments of a model or task that may be ``???``: keys of ``DataSpec.sizes()``, filled once the data is set up."""
 
 FILLED: dict[str, frozenset[str]] = {
     "model": SIZES | {"spec", "target_kind"},
-    "task": SIZES | {"spec", "class_counts", "target_mean", "target_scale"},
+    "task": SIZES | {"spec", "class_counts", "label_counts", "target_mean", "target_scale", "target_names"},
     OWN_MODULE: SIZES,
     "callbacks": frozenset({"monitor", "mode", "dirpath"}),
     "logger": frozenset({"save_dir", "resume_step", "id", "name"}),

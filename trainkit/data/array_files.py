@@ -29,8 +29,11 @@ class LaidOutArrays(ArrayData):
     """Base of arrays whose parts and layout are told by what is given; a subclass overrides ``pools``.
 
     Args:
-        class_names: Names of the classes in the order of integer labels; the distinct labels by default.
-        target_kind: ``class`` or ``number``; by default integers, booleans and texts are classes, floats a number.
+        class_names: Names of the classes in the order of integer labels; the distinct labels by default. Of targets
+            [N, K] of 0 and 1 the names of the labels; their places by default.
+        target_kind: ``class``, ``number`` or ``multilabel``; by default integers, booleans and texts are classes,
+            floats a number, and targets [N, K] labels where all are 0 or 1, else numbers.
+        target_names: Names of several numbers; ``y0``, ``y1``, … by default.
         layout: Which axes are channels; see ``find_layout``.
         inputs: Key of the inputs, found by its usual names by default.
         target: Likewise for the targets.
@@ -48,9 +51,11 @@ class LaidOutArrays(ArrayData):
         layout: LayoutChoice = "auto",
         inputs: str | Path | None = None,
         target: str | Path | None = None,
+        target_names: Sequence[str] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        self._given_names = tuple(map(str, target_names or ()))
         self.class_names, self.target_kind, self.layout = class_names, target_kind, layout
         names = {role: name for role, name in self.roles.items() if name is not None}
         self.keys: dict[Role, Any] = {"inputs": inputs, "target": target, **names}
@@ -71,15 +76,16 @@ class LaidOutArrays(ArrayData):
         self._found = find_layout(main.shape, main.dtype, self.layout)
         self._raw_shape = main.shape[1:]
         for part, values in pools.items():
-            self._check_part(part, values["inputs"], values["target"])
+            self._check_part(part, values["inputs"], values["target"], pools["train"]["target"])
         self.sizes = {part: len(values["inputs"]) for part, values in pools.items()}
         inputs = main if len(pools) == 1 else np.concatenate([values["inputs"] for values in pools.values()])
         target = np.concatenate([values["target"] for values in pools.values()])
         self._columns = {role: self._column(role, pools) for role in self.keys if role not in ("inputs", "target")}
+        self.target_names = self._given_names
         encoded, names = encode_target(target, self.target_kind, self.class_names)
         return arrange(inputs, self._found), encoded, names
 
-    def _check_part(self, part: str, inputs: np.ndarray, target: np.ndarray) -> None:
+    def _check_part(self, part: str, inputs: np.ndarray, target: np.ndarray, first: np.ndarray) -> None:
         named = "" if part == "train" else f" of the {part} part"
         if inputs.ndim == 0 or target.ndim == 0 or len(inputs) != len(target):
             found = f"inputs{named} of shape {list(inputs.shape)} and targets of shape {list(target.shape)}"
@@ -88,6 +94,9 @@ class LaidOutArrays(ArrayData):
             found = f"the inputs{named} have the shape {list(inputs.shape)}"
             expected = "[N, " + ", ".join(map(str, self._raw_shape)) + "] as those to train on"
             raise DataError(found, where="data", expected=expected)
+        if target.shape[1:] != first.shape[1:]:
+            found = f"the targets{named} have the shape {list(target.shape)}"
+            raise DataError(found, where="data", expected=f"that of those to train on, {list(first.shape)}")
 
     def _column(self, role: Role, pools: Mapping[str, Mapping[Role, np.ndarray]]) -> np.ndarray:
         columns = []

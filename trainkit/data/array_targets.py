@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainkit.data.several import as_several
 from trainkit.errors import DataError, did_you_mean, one_of
 from trainkit.types import TargetKind
 
@@ -13,22 +14,27 @@ from trainkit.types import TargetKind
 def encode_target(
     target: np.ndarray, kind: TargetKind | None = None, class_names: Sequence[str] | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class indices int64 [N] and the names of the classes, or numbers float64 [N] and no names.
+    """Class indices int64 [N] and the names of the classes, or numbers float64 [N] or [N, T] and no names; or labels.
+
+    Labels come as float32 [N, K] of 0 and 1, NaN where one is not known, with their names.
 
     Integers, booleans and texts are classes, floats a number, unless ``kind`` says otherwise. Without names, the
     classes are the distinct values in rising order (texts in the order of their characters).
 
+    Several targets are labels where they are 0 and 1 throughout, and numbers otherwise; see ``several.as_several``.
+
     Args:
-        target: [N] or [N, 1].
-        kind: ``class`` or ``number``; None tells by the type.
+        target: [N] or [N, 1]; of several targets [N, T].
+        kind: ``class``, ``number`` or ``multilabel``; None tells by the type.
         class_names: Names in the order of integers from 0; of texts, all there are, in the order wanted.
 
     Raises:
         DataError: Texts as a number, classes as fractions, labels beyond the names, or as many classes as rows.
     """
     target = target[:, 0] if target.ndim == 2 and target.shape[1] == 1 else target
-    if target.ndim != 1:
-        raise DataError(f"the targets have the shape {list(target.shape)}", where="data.target", expected="[N]")
+    if target.ndim not in (1, 2):
+        found = f"the targets have the shape {list(target.shape)}"
+        raise DataError(found, where="data.target", expected="[N], or [N, T] of several")
     if target.dtype.kind not in "biufUS":
         found = "Python objects" if target.dtype == object else f"of type {target.dtype}"
         hint = "target.astype(str), or target.astype(int)" if target.dtype == object else None
@@ -36,6 +42,14 @@ def encode_target(
             f"the targets are {found}", where="data.target", expected="numbers, booleans or texts", hint=hint
         )
     is_text = target.dtype.kind in "US"
+    if target.ndim == 2:
+        if is_text:
+            what = "the targets are texts [N, T]"
+            raise DataError(what, where="data.target", expected="labels of 0 and 1, or numbers")
+        return _several(target, kind, class_names)
+    if kind == "multilabel":
+        found = f"the targets have the shape {list(target.shape)}, and data.target_kind is multilabel"
+        raise DataError(found, where="data.target_kind", expected="targets [N, K], a column for each label")
     if kind == "number" and class_names:
         hint = "leave out data.class_names"
         raise DataError("a number has no class names", where="data.class_names", hint=hint)
@@ -59,6 +73,21 @@ def encode_target(
             hint="data.target_kind=number, or data.target_kind=class",
         )
     return codes.reshape(-1).astype(np.int64), tuple(str(value) for value in values)
+
+
+def _several(
+    target: np.ndarray, kind: TargetKind | None, names: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    count = target.shape[1]
+    if names and len(names) != count:
+        what = f"{len(names)} names for {count} labels"
+        raise DataError(what, where="data.class_names", expected=f"{count} names")
+    if as_several(target, kind, names) == "number":
+        if names:
+            what, hint = "numbers have no class names", "data.target_names names several numbers"
+            raise DataError(what, where="data.class_names", hint=hint)
+        return target.astype(np.float64), ()
+    return target.astype(np.float32), tuple(map(str, names or range(count)))
 
 
 def _refuse_fractions(target: np.ndarray) -> None:

@@ -16,10 +16,13 @@ from trainkit.data.module import DataModule
 from trainkit.data.preprocessing import Standardize
 from trainkit.data.readers import ArrayReader
 from trainkit.data.roles import role_words
+from trainkit.data.several import label_strata
 from trainkit.data.sources import TensorSource, tensor_of
 from trainkit.data.splits import EXTRA
 from trainkit.errors import DataError
-from trainkit.types import DataSpec
+from trainkit.types import DataSpec, TargetKind
+
+DTYPES = {"class": np.int64, "number": np.float64, "multilabel": np.float32}
 
 CELLS_AT_ONCE = 2**22
 """Numbers that checks and statistics take at a time, 32 MiB as float64."""
@@ -31,15 +34,23 @@ class ArrayData(DataModule):
     Images are [N, channels, height, width], signals [N, channels, length], vectors [N, D]; integer images stay integers
     in memory. Images and signals are standardised per channel inside the model, vectors per feature.
 
+    Attributes:
+        target_names: Names of several numbers; ``y0``, ``y1``, … by default.
+
     Args:
         common: Arguments of ``DataModule``.
     """
+
+    target_names: tuple[str, ...] = ()
 
     def __init__(self, **common: Any) -> None:
         super().__init__(**common)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
-        """Inputs [N, ...], targets [N], and class names (empty for a number)."""
+        """Inputs [N, ...], targets [N] and class names (empty for a number); or several targets [N, T].
+
+        With names these are labels, float of 0 and 1. NaN stands for a missing one of several.
+        """
         raise TypeError(f"{type(self).__name__} must override arrays()")
 
     def load(self) -> int:
@@ -47,15 +58,22 @@ class ArrayData(DataModule):
         inputs, target, class_names = self.arrays()
         check_arrays(inputs, target, len(class_names), self.name, num_parts=len(self.sizes))
         self._inputs, self._class_names = inputs, tuple(class_names)
-        self._target = target.astype(np.int64 if class_names else np.float64)
+        self._kind: TargetKind = "number"
+        if self._class_names:
+            self._kind = "class" if target.ndim == 1 else "multilabel"
+        self._target = target.astype(DTYPES[self._kind])
+        count = self._target.shape[1] if self._target.ndim == 2 and self._kind == "number" else 0
+        self.target_names = check_target_names(self.target_names, count)
         roles = [np.asarray(self._series(role, name)) for role, name in self.roles.items() if name is not None]
         texts = (values.astype(str) if values.dtype.hasobject else values for values in roles)
         self.fingerprint = fingerprint_arrays(inputs, self._target, *texts)
         return len(target)
 
     def strata(self) -> np.ndarray | None:
-        """The classes."""
-        return self._target if self._class_names else None
+        """The classes, or combinations of labels; None for numbers."""
+        if self._kind == "multilabel":
+            return label_strata(self._target)
+        return self._target if self._kind == "class" else None
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Makes tensors of the arrays; statistics are of the training part."""
@@ -66,8 +84,9 @@ class ArrayData(DataModule):
         self.spec = DataSpec(
             input_kind=KINDS[self._inputs.ndim],
             input_shape=shape,
-            target_kind="class" if self._class_names else "number",
+            target_kind=self._kind,
             class_names=self._class_names,
+            target_names=self.target_names,
         )
         self.reader = ArrayReader(shape)
         self._mean, self._scale = statistics(inputs, torch.from_numpy(train_rows))
@@ -111,8 +130,8 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
 
     Args:
         inputs: [N, D], [N, channels, length] or [N, channels, height, width].
-        target: [N].
-        num_classes: Classes, or 0 for a number.
+        target: [N], or [N, T] of several.
+        num_classes: Classes or labels, or 0 for numbers.
         name: Of the data, for the message.
         num_parts: Parts that stand one after the other in the arrays.
     """
@@ -121,16 +140,18 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
     if not len(inputs):
         raise DataError(f"{name} is empty", where="data")
     expected = "[N, D], [N, channels, length] or [N, channels, height, width]"
-    shapes = ("inputs", inputs, tuple(KINDS), expected), ("targets", target, (1,), "[N]")
+    shapes = ("inputs", inputs, tuple(KINDS), expected), ("targets", target, (1, 2), "[N], or [N, T]")
     for label, array, axes, shape in shapes:
         if array.dtype.kind not in "biuf":
             found = "Python objects" if array.dtype == object else f"of type {array.dtype}"
             raise DataError(f"the {label} of {name} are {found}", where="data", expected="an array of numbers")
-        if array.ndim not in axes:
+        is_column = array is target and array.shape[1:] == (1,)
+        if array.ndim not in axes or is_column:
             raise DataError(f"the {label} of {name} have the shape {list(array.shape)}", where="data", expected=shape)
         if np.issubdtype(array.dtype, np.floating):
-            _check_numbers(label, array, name, num_parts)
-    if num_classes:
+            may_lack = array is target and target.ndim == 2
+            _check_numbers(label, np.nan_to_num(array, nan=0.0) if may_lack else array, name, num_parts)
+    if num_classes and target.ndim == 1:
         check_labels(target, num_classes, name)
 
 
@@ -158,6 +179,24 @@ def unusable_rows(array: np.ndarray, dtype: npt.DTypeLike | None = None) -> np.n
             finite = np.isfinite(array[start : start + step].astype(dtype or array.dtype, copy=False))
         found.append(start + np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1)))
     return np.concatenate(found)
+
+
+def check_target_names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Names of several numbers; ``y0``, ``y1``, … where none are given.
+
+    Args:
+        names: As the user gave them; empty for none.
+        count: Numbers of a row; 0 for one, or for classes or labels.
+
+    Raises:
+        DataError: Another number of names, or one twice.
+    """
+    names = names or tuple(f"y{place}" for place in range(count))
+    if len(names) != count or len(set(names)) < count:
+        what = f"data.target_names are {', '.join(names)}"
+        expected = f"{count} different ones" if count else "none, for a target that is not several numbers"
+        raise DataError(what, where="data.target_names", expected=expected)
+    return names
 
 
 def check_labels(target: np.ndarray, num_classes: int, name: str) -> None:

@@ -35,26 +35,26 @@ class ColumnKind:
 
 
 def select_columns(
-    frame: pd.DataFrame, target: str, features: Sequence[str] | None = None, ignore: Iterable[str] = ()
+    frame: pd.DataFrame, targets: Sequence[str], features: Sequence[str] | None = None, ignore: Iterable[str] = ()
 ) -> list[str]:
     """Names of the columns that may become features, in the table's order.
 
     Args:
         frame: The table.
-        target: Name of the target column.
-        features: The columns to use; None for all but the target.
+        targets: Names of the target columns.
+        features: The columns to use; None for all but the targets.
         ignore: Columns not to use.
 
     Raises:
         DataError: A name is not a column, is given twice, is the target, or is both asked for and ignored.
     """
     names = [str(name) for name in frame.columns]
-    candidates = [name for name in names if name != target]
+    candidates = [name for name in names if name not in targets]
     ignored = list(ignore)
     for key, listed in (("data.features", features or []), ("data.ignore", ignored)):
         for name in listed:
-            if name == target:
-                raise DataError(f"{key} names the target '{target}'", where=key, expected="feature columns only")
+            if name in targets:
+                raise DataError(f"{key} names the target '{name}'", where=key, expected="feature columns only")
             if name not in candidates:
                 raise DataError(
                     f"{key} names '{name}', which is not a column of the table",

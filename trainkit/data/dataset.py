@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from trainkit.data.arrays import check_labels
+from trainkit.data.arrays import DTYPES, check_labels, check_target_names
 from trainkit.data.further import extra_parts
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
+from trainkit.data.several import as_several, label_strata
 from trainkit.data.sources import DatasetSource, collate, seeded, tensor_of
 from trainkit.errors import DataError
-from trainkit.types import DataSpec, InputKind
+from trainkit.types import DataSpec, InputKind, TargetKind
 
 READ_SECONDS = 30.0
 SAMPLED = 1_000
@@ -30,14 +31,17 @@ class DatasetData(DataModule):
     """Map-style datasets of the user's own.
 
     A sample is ``(inputs, target)`` or a dict; inputs are a tensor (uint8 is scaled to [0, 1], everything else is taken
-    as it is), or a dict of tensors passed to the net by name. Targets are integers from 0 (classes) or floats.
+    as it is), or a dict of tensors passed to the net by name. Targets are integers from 0 (classes) or floats; several
+    of a sample, [T], are labels where all are 0 or 1, else numbers, and NaN stands for a missing one.
 
     Args:
         train: The training samples; validation and test are drawn from them unless given.
         val: The validation samples.
         test: The test samples.
-        class_names: Names of the classes in the order of their indices; ``0``, ``1``, … by default.
+        class_names: Names of the classes in the order of their indices, or of the labels; ``0``, ``1``, … by default.
         target: Key of the target where samples are dicts.
+        target_kind: ``class``, ``number`` or ``multilabel``; told by the targets by default.
+        target_names: Names of several numbers; ``y0``, ``y1``, … by default.
         extra_val: Further validation sets by name; they are scored and choose nothing.
         common: Arguments of ``DataModule``.
 
@@ -54,12 +58,15 @@ class DatasetData(DataModule):
         test: Dataset[Any] | None = None,
         class_names: Sequence[str] | None = None,
         target: str = "target",
+        target_kind: TargetKind | None = None,
+        target_names: Sequence[str] | None = None,
         extra_val: Mapping[str, Dataset[Any]] | None = None,
         **common: Any,
     ) -> None:
         super().__init__(**{**common, "name": common.get("name") or type(train).__name__.lower()})
         self._given = {"train": train, "val": val, "test": test, **extra_parts(extra_val)}
-        self._class_names, self.target = class_names, target
+        self._class_names, self.target, self.target_kind = class_names, target, target_kind
+        self._target_names = tuple(map(str, target_names or ()))
 
     def load(self) -> int:
         """Looks through the samples."""
@@ -89,7 +96,7 @@ class DatasetData(DataModule):
         rows: Sequence[int] = range(len(self.source))
         if known is not None and len(self.source) > SAMPLED:
             rows = np.linspace(0, len(self.source) - 1, SAMPLED).astype(int).tolist()
-        digest, targets, deadline = hashlib.sha256(), [], time.monotonic() + READ_SECONDS
+        digest, targets, deadline = hashlib.sha256(), list[Tensor](), time.monotonic() + READ_SECONDS
         with seeded(0):
             for row in rows:
                 inputs, target = self.source.unpack(collate([self.source.sample(row)]))
@@ -97,6 +104,9 @@ class DatasetData(DataModule):
                 if known is not None and not _same(target, known[row]):
                     return False
                 _update(digest, inputs)
+                if targets and target.numel() != targets[0].numel():
+                    what = f"the target has {target.numel()} numbers, and that of sample 0 {targets[0].numel()}"
+                    raise DataError(what, where=f"data, sample {row}", expected="as many in every sample")
                 targets.append(target)
                 if known is None and time.monotonic() > deadline:
                     raise DataError(
@@ -105,7 +115,8 @@ class DatasetData(DataModule):
                         hint="give the Dataset a 'targets' attribute with all of them",
                     )
         self._example = inputs
-        self._targets = torch.cat([t.reshape(1) for t in targets]).detach().cpu() if known is None else known
+        shape = (1,) if targets[0].numel() == 1 else (1, -1)
+        self._targets = torch.cat([t.reshape(shape) for t in targets]).detach().cpu() if known is None else known
         kind = "" if len(rows) == len(self.source) else f"-sampled{len(rows)}"
         for part in self.source.datasets:
             digest.update(f"{len(part)} {_source_of(_whole(part))}".encode())  # type: ignore[arg-type]
@@ -115,8 +126,17 @@ class DatasetData(DataModule):
         return True
 
     def _check_targets(self) -> None:
-        self._is_class = not self._targets.is_floating_point()
-        if not self._is_class:
+        if self._targets.ndim == 2:
+            self._check_several()
+            return
+        self._kind: TargetKind = "number" if self._targets.is_floating_point() else "class"
+        if self.target_kind not in (None, self._kind):
+            found = f"the targets are {str(self._targets.dtype).removeprefix('torch.')}, one a sample"
+            what = f"{found}, and data.target_kind is {self.target_kind}"
+            expected = "integers for classes, floats for numbers, [K] of 0 and 1 for labels"
+            raise DataError(what, where="data.target_kind", expected=expected)
+        self._target_names = check_target_names(self._target_names, 0)
+        if self._kind == "number":
             bad = torch.nonzero(~self._targets.isfinite())
             if len(bad):
                 raise DataError(f"the target of sample {int(bad[0])} is NaN or infinite", where="data")
@@ -132,18 +152,35 @@ class DatasetData(DataModule):
         self._class_names = list(map(str, names or range(largest + 1)))
         check_labels(self._targets.numpy(), len(self._class_names), self.name)
 
+    def _check_several(self) -> None:
+        values, names = self._targets.numpy(), self._class_names
+        if np.isinf(values.astype(np.float64)).any():
+            raise DataError(
+                "a target is infinite", where="data", expected="finite numbers, or NaN where one is missing"
+            )
+        self._kind = as_several(values, self.target_kind, names)
+        count = values.shape[1]
+        self._target_names = check_target_names(self._target_names, count if self._kind == "number" else 0)
+        self._class_names = list(map(str, names or range(count))) if self._kind == "multilabel" else []
+        if len(self._class_names) not in (0, count):
+            what = f"{len(self._class_names)} names for {count} labels"
+            raise DataError(what, where="data.class_names", expected=f"{count} names")
+
     def _known_targets(self) -> Tensor | None:
         known = [_targets_of(part, size) for part, size in zip(self.source.datasets, self.sizes.values(), strict=True)]
         given = [targets for targets in known if targets is not None]
-        return torch.cat(given) if len(given) == len(known) else None
+        is_whole = len(given) == len(known) and len({targets.shape[1:] for targets in given}) == 1
+        return torch.cat(given) if is_whole else None
 
     def strata(self) -> np.ndarray | None:
-        """The classes; None for a number."""
-        return self.targets_of_pool() if self._is_class else None
+        """The classes, or combinations of labels; None for numbers."""
+        if self._kind == "multilabel":
+            return label_strata(self.targets_of_pool())
+        return self.targets_of_pool() if self._kind == "class" else None
 
     def targets_of_pool(self) -> np.ndarray:
-        """Targets of every sample: int64, or float64."""
-        return self._targets.numpy().astype(np.int64 if self._is_class else np.float64)
+        """Targets of every sample: int64 or float64 [N], of several float [N, T]."""
+        return self._targets.numpy().astype(DTYPES[self._kind])
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Takes the shape from a sample."""
@@ -155,12 +192,13 @@ class DatasetData(DataModule):
         self.spec = DataSpec(
             input_kind=kinds.get(len(shape), "other"),
             input_shape=shape,
-            target_kind="class" if self._is_class else "number",
-            class_names=tuple(self._class_names or ()) if self._is_class else (),
+            target_kind=self._kind,
+            class_names=() if self._kind == "number" else tuple(self._class_names or ()),
+            target_names=self._target_names,
         )
 
     def targets(self, part: Part) -> np.ndarray:
-        """Targets of a part, int64 or float64 [N]."""
+        """Targets of a part, int64 or float64 [N], of several float [N, T]."""
         return np.asarray(self.targets_of_pool()[self.rows(part).numpy()])
 
     def input_module(self, net: nn.Module) -> nn.Module:
@@ -184,32 +222,38 @@ def _targets_of(part: Dataset[Any], size: int) -> Tensor | None:
         targets = given if isinstance(given, Tensor) else tensor_of(np.asarray(given))
     except (TypeError, ValueError):  # names, or lists of several lengths
         return None
-    return targets.detach().cpu().reshape(-1) if targets.numel() == size else None
+    targets = targets.detach().cpu()
+    if targets.numel() == size:
+        return targets.reshape(-1)
+    return targets if targets.ndim == 2 and len(targets) == size else None
 
 
 def _same(target: Tensor, known: Tensor) -> bool:
-    if target.is_floating_point() or known.is_floating_point():
-        return target.is_floating_point() == known.is_floating_point() and float(target.float()) == float(known.float())
-    return int(target) == int(known)
+    if target.is_floating_point() != known.is_floating_point() or target.numel() != known.numel():
+        return False
+    kind = torch.float32 if target.is_floating_point() else torch.int64
+    one, other = (tensor.detach().cpu().reshape(-1).to(kind) for tensor in (target, known))
+    return bool(torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all())
 
 
 def check_sample(inputs: Any, target: Any, row: int) -> None:
     """Raises DataError for a sample that cannot be learned from."""
     named = inputs.items() if isinstance(inputs, dict) else [("inputs", inputs)]
     for name, tensor in [*named, ("target", target)]:
+        may_lack = name == "target" and isinstance(tensor, Tensor) and tensor.numel() > 1
         if not isinstance(tensor, Tensor):
             is_text = isinstance(tensor, (list, tuple)) and len(tensor) and isinstance(tensor[0], str)
             found = "text" if is_text else f"a {type(tensor).__name__}"
             raise DataError(f"{name} is {found}", where=f"data, sample {row}", expected="a tensor, array or number")
-        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+        finite = torch.where(tensor.isnan(), 0.0, tensor.float()) if may_lack else tensor.float()
+        if tensor.is_floating_point() and not bool(finite.isfinite().all()):
             is_large = bool(tensor.isfinite().all())
             found = "values too large for float32" if is_large else "NaN or infinite values"
             expected = "numbers up to 3.4e38" if is_large else "finite numbers"
             raise DataError(f"{name} has {found}", where=f"data, sample {row}", expected=expected)
-    if target.numel() != 1:
-        raise DataError(
-            f"the target has shape {list(target.shape[1:])}", where=f"data, sample {row}", expected="one number"
-        )
+    if (target.ndim > 2 and target.numel() != 1) or not target.numel():
+        found = f"the target has shape {list(target.shape[1:])}"
+        raise DataError(found, where=f"data, sample {row}", expected="one number, or several, [T]")
 
 
 def _update(digest: Any, inputs: Any) -> None:

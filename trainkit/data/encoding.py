@@ -25,6 +25,7 @@ from trainkit.data.features import (
     read_codes,
     read_numbers,
 )
+from trainkit.data.several import SeveralTargets
 from trainkit.data.targets import TargetColumn
 from trainkit.data.values import Floats, Ints
 from trainkit.errors import DataError, did_you_mean
@@ -59,7 +60,7 @@ class TableEncoder:
     """How the rows of a table become arrays.
 
     Attributes:
-        target: The target column.
+        target: The target column, or several.
         numbers: Numeric inputs in the order of the columns of ``EncodedTable.numbers``.
         categories: Categorical inputs in the order of the columns of ``EncodedTable.codes``.
         ignored: Column → why it is not used.
@@ -67,7 +68,7 @@ class TableEncoder:
         min_count: Training rows a category needs for a code of its own.
     """
 
-    target: TargetColumn
+    target: TargetColumn | SeveralTargets
     numbers: tuple[NumberFeature, ...]
     categories: tuple[CategoryFeature, ...]
     ignored: dict[str, str]
@@ -78,7 +79,7 @@ class TableEncoder:
     def fit(
         cls,
         frame: pd.DataFrame,
-        target: str,
+        target: str | SeveralTargets,
         features: Sequence[str] | None = None,
         ignore: Iterable[str] = (),
         *,
@@ -90,7 +91,7 @@ class TableEncoder:
 
         Args:
             frame: The training rows [N]; their index is the row number that errors name.
-            target: Column name of the target.
+            target: Column name of the target, or several targets as they are read.
             features: Columns to use, none of which is ignored as an identifier; None for all but the target.
             ignore: Columns not to use.
             target_kind: ``class`` or ``number``; None infers it (see ``targets.infer_target_kind``).
@@ -102,8 +103,8 @@ class TableEncoder:
             DataError: No rows, wrong column names, a target that cannot be learned, an infinite number, no feature.
         """
         frame = with_text_names(frame)
-        fitted_target = TargetColumn.fit(frame, target, target_kind)
-        chosen = select_columns(frame, target, features, ignore)
+        fitted_target = TargetColumn.fit(frame, target, target_kind) if isinstance(target, str) else target
+        chosen = select_columns(frame, fitted_target.names, features, ignore)
         if min_count is None:
             min_count = max(1, min(MIN_COUNT, len(frame) // ROWS_PER_MIN_COUNT))
         numbers: list[NumberFeature] = []
@@ -175,12 +176,12 @@ class TableEncoder:
 
     @property
     def target_kind(self) -> TargetKind:
-        """``class`` or ``number``."""
+        """``class``, ``number`` or ``multilabel``."""
         return self.target.kind
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of their indices; empty for a number."""
+        """Names of the classes in the order of their indices, or of the labels; empty for a number."""
         return self.target.class_names
 
     def transform(self, frame: pd.DataFrame) -> EncodedTable:
@@ -217,7 +218,7 @@ class TableEncoder:
         lacking = [name for name in self.columns if name not in frame.columns]
         if not lacking:
             return
-        others = [name for name in frame.columns if name not in (*self.columns, self.target.name)]
+        others = [name for name in frame.columns if name not in (*self.columns, *self.target.names)]
         near = [(name, did_you_mean(name, others)) for name in lacking]
         plural = "s" if len(lacking) > 1 else ""
         raise DataError(
@@ -227,16 +228,12 @@ class TableEncoder:
         )
 
     def encode_target(self, frame: pd.DataFrame) -> Ints | Floats:
-        """The target of rows: int64 [N] class indices, or float64 [N] in its own unit.
+        """The target of rows: int64 [N] class indices, or float64 [N] in its own unit; of several targets [N, T].
 
         Raises:
             DataError: No target column, missing values, a class that training never saw, a value that is no number.
         """
         return self.target.encode(with_text_names(frame))
-
-    def decode(self, values: Ints | Floats) -> np.ndarray[Any, np.dtype[Any]]:
-        """Class indices [N] as class names (object [N]); numbers come back unchanged."""
-        return self.target.decode(values)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values that ``from_json`` takes back."""
@@ -248,7 +245,11 @@ class TableEncoder:
         """The encoder that ``to_json`` wrote, equal to it in every bit."""
         target = values["target"]
         return cls(
-            target=TargetColumn(target["name"], target["kind"], tuple(target["class_names"])),
+            target=(
+                SeveralTargets(tuple(target["names"]), target["kind"])
+                if "names" in target
+                else TargetColumn(target["name"], target["kind"], tuple(target["class_names"]))
+            ),
             numbers=tuple(NumberFeature(**number) for number in values["numbers"]),
             categories=tuple(
                 CategoryFeature(item["column"], tuple(item["values"]), tuple(item["rare"]), item["has_missing"])

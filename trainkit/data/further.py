@@ -69,10 +69,20 @@ def _shared(name: str, kind: str, mine: Values, values: Values, splits: Splits) 
     return [f"{name} shares {' and '.join(found)} of its {len(mine):,} {kind}"] if found else []
 
 
+def target_keys(target: np.ndarray) -> Ints:
+    """A number for each target, int64 [N], such that equal ones have the same; of several [N, T] together."""
+    bits = np.ascontiguousarray(target, dtype=np.float64).view(np.int64).reshape(len(target), -1)
+    if bits.shape[1] == 1:
+        return bits[:, 0]
+    with np.errstate(over="ignore"):
+        factors = np.cumprod(np.full(bits.shape[1], 1_000_003, dtype=np.int64))  # products wrap
+        return np.asarray((bits * factors).sum(axis=1))
+
+
 def _row_keys(source: Source) -> Ints:
     """A hash of each row's inputs and target, int64 [N]; products wrap."""
     keys = []
     for rows in torch.split(torch.arange(len(source)), ROWS_PER_READ):
         inputs, target, *_ = source.fetch(rows, 0)
-        keys.append(row_hashes(inputs) * 1_000_003 + target.numpy().astype(np.float64).view(np.int64))
+        keys.append(row_hashes(inputs) * 1_000_003 + target_keys(target.numpy()))
     return np.concatenate(keys)

@@ -20,6 +20,7 @@ from trainkit.data.preprocessing import TableInputs, column_quantiles, takes_col
 from trainkit.data.readers import TableReader
 from trainkit.data.reading import read_table
 from trainkit.data.roles import Role, role_words
+from trainkit.data.several import SeveralTargets, label_strata
 from trainkit.data.sources import TensorSource
 from trainkit.data.splits import EXTRA
 from trainkit.data.targets import TargetColumn
@@ -41,19 +42,20 @@ LARGEST_COMPARED = 200_000
 
 
 class TableData(DataModule):
-    """A table with one target column.
+    """A table with one target column, or several.
 
     Numbers, categories, booleans and dates are told apart by their values; columns that identify rows or never change
     are ignored, which the printed line says. A batch is ``{"numbers": float32 [B, F], "codes": int64 [B, C]}``.
 
     Args:
         path: A .csv or .parquet file. Rows are split at random unless ``val_path`` or ``test_path`` fix a part.
-        target: Column to predict.
+        target: Column to predict; or several, labels (0 and 1, no and yes) or numbers, of which cells may be empty.
         features: Columns to learn from; all others by default.
         ignore: Columns to leave out.
         val_path: A file whose rows are the validation part.
         test_path: A file whose rows are the test part.
-        target_kind: ``class`` or ``number``; told from the values by default.
+        target_kind: ``class`` or ``number``, of several columns ``multilabel`` or ``number``; told from the values by
+            default.
         extra_val: Files of further validation sets by name; they are scored and choose nothing.
         numbers: How numbers are scaled: ``standard`` by mean and standard deviation, ``quantile`` by their rank in the
             training part, made normally distributed.
@@ -70,7 +72,7 @@ class TableData(DataModule):
     def __init__(
         self,
         path: str | Path,
-        target: str,
+        target: str | Sequence[str],
         features: Sequence[str] | None = None,
         ignore: Sequence[str] = (),
         val_path: str | Path | None = None,
@@ -85,7 +87,8 @@ class TableData(DataModule):
         self.path = Path(path)
         given = {"val": val_path, "test": test_path, **extra_parts(extra_val)}
         self.other_paths = {part: Path(file) for part, file in given.items() if file}
-        self.target, self.features = target, (features,) if isinstance(features, str) else features
+        self.target: str | tuple[str, ...] = target if isinstance(target, str) else tuple(target)
+        self.features = (features,) if isinstance(features, str) else features
         self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         self.target_kind = target_kind
         for key, value, known in (("numbers", numbers, Numbers), ("dates", dates, Dates)):
@@ -98,7 +101,7 @@ class TableData(DataModule):
         """The main table, then those of other parts; also sets the fingerprint."""
         paths = [self.path, *self.other_paths.values()]
         frames = [read_table(path) for path in paths]
-        columns = [self.target, *(self.features or ()), "-", *self.ignore]
+        columns = [*self._targets, *(self.features or ()), "-", *self.ignore]
         columns += [f"{role}={name}" for role, name in self.roles.items() if name]
         self.fingerprint = fingerprint_arrays(np.array([*map(fingerprint_file, paths), *columns]))
         return frames
@@ -121,17 +124,29 @@ class TableData(DataModule):
         for role, name in self.roles.items():
             if name is not None:
                 self.column(role, name)
-        self._strata = TargetColumn.fit(self._frame, self.target, self.target_kind)
+        self._fitted = self._fit_target()
         return len(self._frame)
 
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    def _fit_target(self) -> TargetColumn | SeveralTargets:
+        if isinstance(self.target, str):
+            return TargetColumn.fit(self._frame, self.target, self.target_kind)
+        return SeveralTargets.fit(self._frame, self.target, self.target_kind)
+
     def strata(self) -> np.ndarray | None:
-        """The classes; None for a number."""
-        return np.asarray(self._strata.encode(self._frame)) if self._strata.kind == "class" else None
+        """The classes, or combinations of labels; None for numbers."""
+        if self._fitted.kind == "number":
+            return None
+        encoded = np.asarray(self._fitted.encode(self._frame))
+        return encoded if encoded.ndim == 1 else label_strata(encoded)
 
     def _check_columns(self, frames: list[pd.DataFrame]) -> None:
         main, roles = set(frames[0].columns), {name for name in self.roles.values() if name}
         for frame, path in zip(frames[1:], self.other_paths.values(), strict=True):
-            needed = main - set(self.ignore) if self.features is None else main & {self.target, *self.features}
+            needed = main - set(self.ignore) if self.features is None else main & {*self._targets, *self.features}
             missing = sorted((needed | main & roles) - set(frame.columns))
             if missing:
                 raise DataError(
@@ -141,9 +156,9 @@ class TableData(DataModule):
     def column(self, role: Role, name: str) -> Column:
         """A column of the table that says something of its rows."""
         names = [str(column) for column in self._frame.columns]
-        if name == self.target or name not in names:
-            others = [column for column in names if column != self.target]
-            what = f"data.{role} names the target '{name}'" if name == self.target else f"there is no column '{name}'"
+        if name in self._targets or name not in names:
+            others = [column for column in names if column not in self._targets]
+            what = f"data.{role} names the target '{name}'" if name in self._targets else f"there is no column '{name}'"
             raise DataError(what, where=f"data.{role}", expected=one_of(others), hint=did_you_mean(name, others))
         return self._frame.iloc[:, names.index(name)]
 
@@ -158,13 +173,13 @@ class TableData(DataModule):
 
     def prepare(self, train_rows: np.ndarray) -> None:
         """Fits the encoder on the training rows and encodes all."""
-        kind = self._strata.kind
+        fitted = self._fitted
         encoder = TableEncoder.fit(
             self._frame.iloc[train_rows],
-            self.target,
+            fitted.name if isinstance(fitted, TargetColumn) else fitted,
             self.features,
             self._ignored(),
-            target_kind=kind,
+            target_kind=fitted.kind,
             all_dates=self.dates == "all",
         )
         self.reader = TableReader(encoder)
@@ -175,7 +190,8 @@ class TableData(DataModule):
             self._quantiles = column_quantiles(encoded.numbers[train_rows], MOST_QUANTILES)
         inputs: Inputs = {"numbers": torch.from_numpy(encoded.numbers), "codes": torch.from_numpy(encoded.codes)}
         target = np.array(encoder.encode_target(self._frame))  # a copy: pandas may hand out a view that is read only
-        self.source = TensorSource(inputs, torch.from_numpy(target))
+        tensor = torch.from_numpy(target)
+        self.source = TensorSource(inputs, tensor.float() if encoder.target_kind == "multilabel" else tensor)
         self.spec = DataSpec(
             input_kind="table",
             input_shape=(self._inputs(as_matrix=True).width,),
@@ -184,7 +200,8 @@ class TableData(DataModule):
             feature_names=encoder.feature_names,
             cardinalities=encoder.cardinalities,
             num_numbers=len(encoder.number_names) + int(np.sum(encoder.number_missing)),
-            target_name=self.target,
+            target_name=self.target if isinstance(self.target, str) else ", ".join(self.target),
+            target_names=self._targets if tensor.ndim == 2 and encoder.target_kind == "number" else (),
         )
 
     def _inputs(self, as_matrix: bool) -> TableInputs:

@@ -7,7 +7,6 @@ from the training rows, so that a class which training never sees is found out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +82,11 @@ class TargetColumn:
             )
         return cls(name, "class", tuple(names))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its column, as several targets name theirs."""
+        return (self.name,)
+
     def encode(self, frame: pd.DataFrame) -> Ints | Floats:
         """The target of rows: int64 [N] class indices, or float64 [N] in its own unit.
 
@@ -106,13 +110,9 @@ class TargetColumn:
             )
         return codes
 
-    def decode(self, values: Ints | Floats) -> np.ndarray[Any, np.dtype[Any]]:
-        """Class indices [N] as class names (object [N]); numbers come back unchanged."""
-        return np.array(self.class_names, dtype=object)[values] if self.kind == "class" else values
 
-
-def target_column(frame: pd.DataFrame, name: str) -> Column:
-    """The target's column, present and complete.
+def target_column(frame: pd.DataFrame, name: str, may_lack: bool = False) -> Column:
+    """The target's column, present, and complete unless it may lack values.
 
     Raises:
         DataError: No row, no such column, dates, nested or missing values.
@@ -131,7 +131,7 @@ def target_column(frame: pd.DataFrame, name: str) -> Column:
     if dtypes.is_datetime64_any_dtype(column.dtype):
         raise DataError(f"target '{name}' holds dates", where="data.target", expected="classes or numbers")
     missing = np.flatnonzero(distinct_texts(column).codes < 0)
-    if len(missing):
+    if len(missing) and not may_lack:
         rows = "1 row" if len(missing) == 1 else f"{len(missing):,} rows"
         raise DataError(
             f"target '{name}' is missing in {rows}: {row_list(column, missing)} (counted from 0)",

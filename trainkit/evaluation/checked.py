@@ -31,7 +31,25 @@ class Ranking(NamedTuple):
     starts: Ints | None
 
 
-class Checked:
+class Scored:
+    """What intervals need to know of predictions that are scored.
+
+    Attributes:
+        group_ids: int64 [N], number of the row's group, from 0; None where rows are independent.
+        num_units: Groups, or rows where these are independent.
+    """
+
+    def __init__(self, num_rows: int, group_ids: Ints | None) -> None:
+        if group_ids is not None:
+            group_ids = np.unique(group_ids, return_inverse=True)[1].reshape(-1).astype(np.int64, copy=False)
+        self._num_rows, self.group_ids = num_rows, group_ids
+        self.num_units = num_rows if group_ids is None else int(group_ids.max()) + 1
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+
+class Checked(Scored):
     """Predictions with a known target, finite and of matching shapes.
 
     Args:
@@ -39,8 +57,6 @@ class Checked:
         groups: Group of each row, int or text [N]; those of the predictions by default.
 
     Attributes:
-        group_ids: int64 [N], number of the row's group, from 0; None where rows are independent.
-        num_units: Groups, or rows where these are independent.
         quantiles: float64 [N, Q]; only of predictions that have some.
         levels: float64 [Q], theirs.
 
@@ -71,11 +87,7 @@ class Checked:
             self._probabilities = _probabilities(predictions)
             self.target = _labels(target, self.num_classes)
         groups = predictions.groups if groups is None else groups
-        self.group_ids = None if groups is None else _group_ids(np.asarray(groups), num_rows)
-        self.num_units = num_rows if self.group_ids is None else int(self.group_ids.max()) + 1
-
-    def __len__(self) -> int:
-        return len(self.target)
+        super().__init__(num_rows, None if groups is None else group_numbers(np.asarray(groups), num_rows))
 
     @property
     def num_classes(self) -> int:
@@ -133,7 +145,12 @@ def _same_length(num_rows: int, **arrays: np.ndarray | None) -> None:
             raise DataError(f"{name} has {len(array)} rows, but the predictions have {num_rows}")
 
 
-def _group_ids(groups: np.ndarray, num_rows: int) -> Ints:
+def group_numbers(groups: np.ndarray, num_rows: int) -> Ints:
+    """A number from 0 for the group of each row, int64 [N].
+
+    Raises:
+        DataError: Another number of rows, or a row without a group.
+    """
     _same_length(num_rows, groups=groups)
     if groups.ndim != 1:
         raise DataError(f"the groups have the shape {list(groups.shape)}", expected="[N], a group for each row")

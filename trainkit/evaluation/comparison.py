@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from trainkit.errors import ConfigError, DataError, did_you_mean, one_of
 from trainkit.evaluation.checked import Checked
 from trainkit.evaluation.intervals import bootstrap, check_options, percentile_estimate, z_value
-from trainkit.evaluation.metrics import metrics_for
+from trainkit.evaluation.metrics import checked, metrics_for
+from trainkit.evaluation.several import Several, several_names
 from trainkit.types import Estimate, Predictions, decimals_for
 
 
@@ -93,7 +94,7 @@ def compare(
         difference = _paired_shares(rows_a, rows_b, confidence)
     else:
         functions = [partial(chosen.function, rows) for rows in (rows_a, rows_b)]
-        of_a, of_b = bootstrap(functions, len(rows_a), resamples, seed, ids)
+        of_a, of_b = bootstrap(functions, len(rows_a), resamples, seed, ids, max(1, len(several_names(a))))
         value = float(chosen(rows_a)[0] - chosen(rows_b)[0])
         difference = percentile_estimate(value, of_a - of_b, len(rows_a), resamples, confidence, num_groups)
     return Comparison(metric, difference, _better(difference, chosen.higher_is_better), chosen.higher_is_better)
@@ -105,12 +106,12 @@ def _better(difference: Estimate, higher_is_better: bool) -> Literal["a", "b", "
     return "a" if (difference.low > 0) == higher_is_better else "b"
 
 
-def _paired(a: Predictions, b: Predictions) -> tuple[Checked, Checked]:
-    if (a.probabilities is None) != (b.probabilities is None) or a.class_names != b.class_names:
-        raise DataError(
-            "the two sets of predictions are of different classes",
-            expected=f"{one_of(a.class_names) if a.class_names else 'numbers'} in both",
-        )
+def _paired(a: Predictions, b: Predictions) -> tuple[Checked | Several, Checked | Several]:
+    if _outcome(a) != _outcome(b):
+        kind = "labels" if a.is_multilabel or b.is_multilabel else "numbers" if a.target_names else "classes"
+        names = a.class_names or a.target_names
+        expected = f"{one_of(names) if names else 'numbers'} in both"
+        raise DataError(f"the two sets of predictions are of different {kind}", expected=expected)
     a, b = _by_row(a), _by_row(b)
     if not np.array_equal(a.rows, b.rows):
         shared = len(np.intersect1d(a.rows, b.rows))
@@ -119,8 +120,9 @@ def _paired(a: Predictions, b: Predictions) -> tuple[Checked, Checked]:
             expected="predictions of the same rows",
             hint="runs are comparable with the same data and the same data.split_seed",
         )
-    rows_a, rows_b = Checked(a), Checked(b)
-    different = int((rows_a.target != rows_b.target).sum())
+    rows_a, rows_b = checked(a), checked(b)
+    same = np.isclose(np.asarray(a.target, float), np.asarray(b.target, float), rtol=0, atol=0, equal_nan=True)
+    different = int((~same.reshape(len(a), -1)).any(axis=1).sum())
     if different:
         raise DataError(
             f"the targets of {different} of {len(a)} rows differ between the two sets of predictions",
@@ -129,25 +131,23 @@ def _paired(a: Predictions, b: Predictions) -> tuple[Checked, Checked]:
     return rows_a, rows_b
 
 
+def _outcome(made: Predictions) -> tuple[object, ...]:
+    """What predictions are of."""
+    return made.probabilities is None, made.class_names, made.is_multilabel, made.target_names
+
+
 def _by_row(predictions: Predictions) -> Predictions:
     order = np.argsort(predictions.rows, kind="stable")
 
     def sort(array: np.ndarray | None) -> np.ndarray | None:
         return array if array is None or len(array) != len(order) else array[order]
 
-    return Predictions(
-        rows=predictions.rows[order],
-        target=sort(predictions.target),
-        probabilities=sort(predictions.probabilities),
-        values=sort(predictions.values),
-        class_names=predictions.class_names,
-        groups=sort(predictions.groups),
-        quantiles=sort(predictions.quantiles),
-        levels=predictions.levels,
-    )
+    fields = ("target", "probabilities", "values", "groups", "quantiles")
+    arrays: dict[str, Any] = {name: sort(getattr(predictions, name)) for name in fields}
+    return replace(predictions, rows=predictions.rows[order], files=None, **arrays)
 
 
-def _paired_shares(rows_a: Checked, rows_b: Checked, confidence: float) -> Estimate:
+def _paired_shares(rows_a: Checked | Several, rows_b: Checked | Several, confidence: float) -> Estimate:
     """Bonett and Price's interval: Wald's, with one more row (or group) counted for either side."""
     correct_a, correct_b, n = rows_a.correct, rows_b.correct, rows_a.num_units
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from trainkit.errors import ConfigError
 from trainkit.evaluation.checked import Bools, Checked, Floats, Ints
-from trainkit.evaluation.metrics import Metric, metrics_for
+from trainkit.evaluation.metrics import Metric, checked, metrics_for
+from trainkit.evaluation.several import Several, several_names
 from trainkit.types import Estimate, Predictions
 
 # Numbers in one block of weights (2 MiB as float64). A metric makes up to four arrays of the block's size.
@@ -40,8 +41,8 @@ def score(
     too, and the percentiles are widened for few groups (Hesterberg, *The American Statistician* 69, 2015, section 3.3).
     Closed forms are then left to the values 0 and 1, and count groups in place of rows.
 
-    From 20,000 rows on, resamples are reduced to 40 million draws in all, but not below 200: the ends are then known to
-    about a tenth of the interval's half width.
+    From 20,000 rows (times targets) on, resamples are reduced to 40 million draws in all, but not below 200: the ends
+    are then known to about a tenth of the interval's half width.
 
     Args:
         predictions: N rows with their target.
@@ -61,25 +62,34 @@ def score(
         ConfigError: ``resamples`` or ``confidence`` out of range.
     """
     check_options(resamples, confidence)
-    rows, metrics = Checked(predictions, groups), metrics_for(predictions)
+    rows, metrics = checked(predictions, groups), metrics_for(predictions)
     sampled = [metric for metric in metrics.values() if rows.group_ids is not None or not metric.is_proportion]
     functions = [partial(metric.function, rows) for metric in sampled]
-    drawn = bootstrap(functions, len(rows), resamples, seed, rows.group_ids)
+    drawn = bootstrap(functions, len(rows), resamples, seed, rows.group_ids, max(1, len(several_names(predictions))))
     samples = {metric.name: values for metric, values in zip(sampled, drawn, strict=True)}
     return {name: _estimate(metric, rows, samples.get(name), resamples, confidence) for name, metric in metrics.items()}
 
 
-def _estimate(metric: Metric, rows: Checked, samples: Floats | None, asked: int, confidence: float) -> Estimate:
+def _estimate(
+    metric: Metric, rows: Checked | Several, samples: Floats | None, asked: int, confidence: float
+) -> Estimate:
     value = float(metric(rows)[0])
     num_groups = None if rows.group_ids is None else rows.num_units
     units, is_extreme = "" if num_groups is None else f" of {num_groups} groups", value in (0.0, 1.0)
     if samples is None or (metric.is_proportion and is_extreme and rows.num_units > 1):
         return Estimate(value, *wilson(value, rows.num_units, confidence), n=len(rows), method=f"wilson{units}")
-    if metric.name == "auroc" and is_extreme and rows.num_units > 1:
-        low = newcombe(_units(rows, rows.is_positive), _units(rows, ~rows.is_positive), confidence)
+    of_one = rows if isinstance(rows, Checked) else _one_of(rows, metric)
+    if metric.name.startswith("auroc") and is_extreme and of_one is not None and rows.num_units > 1:
+        low = newcombe(_units(of_one, of_one.is_positive), _units(of_one, ~of_one.is_positive), confidence)
         ends = (low, 1.0) if value == 1.0 else (0.0, 1.0 - low)
         return Estimate(value, *ends, n=len(rows), method=f"newcombe{units}")
     return percentile_estimate(value, samples, len(rows), asked, confidence, num_groups)
+
+
+def _one_of(rows: Several, metric: Metric) -> Checked | None:
+    """The target of a metric of one of several; None where rows are grouped, for which the bootstrap stays."""
+    column = None if metric.column is None or rows.group_ids is not None else rows.columns[metric.column]
+    return None if column is None else column.checked
 
 
 def _units(rows: Checked, chosen: Bools) -> int:
@@ -88,7 +98,12 @@ def _units(rows: Checked, chosen: Bools) -> int:
 
 
 def bootstrap(
-    functions: Sequence[Callable[[Floats], Floats]], n: int, resamples: int, seed: int, group_ids: Ints | None = None
+    functions: Sequence[Callable[[Floats], Floats]],
+    n: int,
+    resamples: int,
+    seed: int,
+    group_ids: Ints | None = None,
+    num_targets: int = 1,
 ) -> Floats:
     """Values of several statistics on the same resamples of rows, or of whole groups of them.
 
@@ -100,11 +115,12 @@ def bootstrap(
         resamples: Resamples asked for, R ≥ 1; reduced where N is large, see ``score``.
         seed: Seed of the draws; the values do not depend on how resamples are cut into blocks.
         group_ids: int64 [N], number of the row's group, from 0; None to draw rows.
+        num_targets: Targets of a row, by which the work is multiplied.
 
     Returns:
         float64 [number of functions, R].
     """
-    resamples = min(resamples, max(_MIN_RESAMPLES, _MAX_DRAWS // n))
+    resamples = min(resamples, max(_MIN_RESAMPLES, _MAX_DRAWS // (n * num_targets)))
     rng, units = np.random.default_rng(seed), n if group_ids is None else int(group_ids.max()) + 1
     values = np.empty((len(functions), resamples))
     weights = np.empty((min(resamples, max(1, _BLOCK // n)), n))

@@ -6,17 +6,23 @@ it is not defined (AUROC of one class, R² of one value) the value is nan.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainkit.errors import DataError
-from trainkit.evaluation.checked import Checked, Floats
-from trainkit.types import Predictions
+from trainkit.evaluation.checked import Checked, Floats, Scored
+from trainkit.evaluation.several import Several, f1_micro, mean_of_columns, of_column, several_names, subset_accuracy
+from trainkit.types import Predictions, of_each
 
-MetricFunction = Callable[[Checked, Floats], Floats]
+MetricFunction = Callable[[Any, Floats], Floats]
+"""From what ``checked`` gives and weights [R, N] to [R]."""
+
+MOST_EACH = 20
+"""Targets up to which each of several has metrics of its own."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,16 @@ class Metric:
         higher_is_better: Direction of improvement.
         function: From checked predictions and float64 weights [R, N] to float64 [R].
         is_proportion: Whether it is a share of independent rows, which has an interval in closed form.
+        column: Place of the target, of a metric of one of several; None of others.
     """
 
     name: str
     higher_is_better: bool
     function: MetricFunction
     is_proportion: bool = False
+    column: int | None = None
 
-    def __call__(self, predictions: Predictions | Checked, weights: npt.ArrayLike | None = None) -> Floats:
+    def __call__(self, predictions: Predictions | Scored, weights: npt.ArrayLike | None = None) -> Floats:
         """The metric for each row of weights.
 
         Args:
@@ -48,11 +56,24 @@ class Metric:
         Raises:
             DataError: The predictions cannot be scored, or the weights are not [R, N].
         """
-        rows = predictions if isinstance(predictions, Checked) else Checked(predictions)
+        rows = predictions if isinstance(predictions, Scored) else checked(predictions)
         filled = np.ones((1, len(rows))) if weights is None else np.asarray(weights, dtype=np.float64)
         if filled.ndim != 2 or filled.shape[1] != len(rows):
             raise DataError(f"weights of shape {list(filled.shape)} do not fit {len(rows)} rows", expected="[R, N]")
         return self.function(rows, filled)
+
+
+def checked(predictions: Predictions, groups: npt.ArrayLike | None = None) -> Checked | Several:
+    """Predictions as the metrics take them; of one target, or of several.
+
+    Args:
+        predictions: N rows.
+        groups: Group of each row, int or text [N]; those of the predictions by default.
+
+    Raises:
+        DataError: They cannot be scored.
+    """
+    return Several(predictions, groups) if several_names(predictions) else Checked(predictions, groups)
 
 
 def metrics_for(predictions: Predictions) -> dict[str, Metric]:
@@ -60,11 +81,15 @@ def metrics_for(predictions: Predictions) -> dict[str, Metric]:
 
     Args:
         predictions: Two classes (headline ``auroc``; the positive class is the last), more classes (``accuracy``) or
-            numbers (``rmse``), or quantiles of them (``pinball``). The target is not looked at.
+            numbers (``rmse``), quantiles of them (``pinball``), labels (``auroc_macro``, the mean over labels) or
+            several numbers (``r2_macro``). The target is not looked at.
 
     Returns:
         Metrics in the order in which they are reported.
     """
+    if names := several_names(predictions):
+        each = _of_labels(names) if predictions.is_multilabel else _of_numbers(names)
+        return {metric.name: metric for metric in each}
     if predictions.quantiles is not None:
         return {metric.name: metric for metric in _QUANTILES}
     if predictions.probabilities is None:
@@ -215,3 +240,28 @@ _QUANTILES = (
     Metric("mae", False, _mae),
 )
 _NUMBERS = (Metric("rmse", False, _rmse), Metric("mae", False, _mae), Metric("r2", True, _r2))
+_LABELS = (
+    Metric("auroc_macro", True, mean_of_columns(_auroc)),
+    Metric("average_precision_macro", True, mean_of_columns(_average_precision)),
+    Metric("f1_macro", True, mean_of_columns(_f1)),
+    Metric("f1_micro", True, f1_micro),
+    Metric("subset_accuracy", True, subset_accuracy, is_proportion=True),
+    Metric("log_loss", False, mean_of_columns(_log_loss)),
+)
+
+
+def _of_labels(names: Sequence[str]) -> list[Metric]:
+    return [*_LABELS, *_each(Metric("auroc", True, _auroc), names)]
+
+
+def _of_numbers(names: Sequence[str]) -> list[Metric]:
+    each = [metric for of_one in _NUMBERS for metric in _each(of_one, names)]
+    return [Metric("r2_macro", True, mean_of_columns(_r2)), *each]
+
+
+def _each(metric: Metric, names: Sequence[str]) -> list[Metric]:
+    """A metric of each of the first targets."""
+    named = enumerate(of_each(metric.name, names)[:MOST_EACH])
+    return [
+        Metric(name, metric.higher_is_better, of_column(metric.function, place), column=place) for place, name in named
+    ]

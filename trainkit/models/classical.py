@@ -28,7 +28,7 @@ def random_forest(target_kind: TargetKind, **settings: Any) -> BaseEstimator:
     """A random forest (Breiman, 2001, https://doi.org/10.1023/A:1010933404324).
 
     Args:
-        target_kind: ``class`` gives a ``RandomForestClassifier``, ``number`` a ``RandomForestRegressor``.
+        target_kind: ``number`` gives a ``RandomForestRegressor``, every other kind a ``RandomForestClassifier``.
         settings: Any argument of that class.
     """
     return _estimator("random_forest", target_kind, settings)
@@ -38,7 +38,7 @@ def knn(target_kind: TargetKind, **settings: Any) -> BaseEstimator:
     """The nearest neighbours' vote or mean (Cover and Hart, 1967, https://doi.org/10.1109/TIT.1967.1053964).
 
     Args:
-        target_kind: ``class`` gives a ``KNeighborsClassifier``, ``number`` a ``KNeighborsRegressor``.
+        target_kind: ``number`` gives a ``KNeighborsRegressor``, every other kind a ``KNeighborsClassifier``.
         settings: Any argument of that class.
     """
     return _estimator("knn", target_kind, settings)
@@ -48,7 +48,7 @@ def hist_gradient_boosting(target_kind: TargetKind, **settings: Any) -> BaseEsti
     """Gradient boosting of trees over binned features (Ke et al., 2017, LightGBM, NeurIPS).
 
     Args:
-        target_kind: ``class`` gives a ``HistGradientBoostingClassifier``, ``number`` a ``…Regressor``.
+        target_kind: ``number`` gives a ``…Regressor``, every other kind a ``HistGradientBoostingClassifier``.
         settings: Any argument of that class.
     """
     return _estimator("hist_gradient_boosting", target_kind, settings)
@@ -56,7 +56,7 @@ def hist_gradient_boosting(target_kind: TargetKind, **settings: Any) -> BaseEsti
 
 def _estimator(family: str, target_kind: TargetKind, settings: dict[str, Any]) -> BaseEstimator:
     classifier, regressor = _FAMILIES[family]
-    return (classifier if target_kind == "class" else regressor)(**settings)
+    return (regressor if target_kind == "number" else classifier)(**settings)
 
 
 def _signature(family: str) -> inspect.Signature:

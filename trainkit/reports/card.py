@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from trainkit.reports.outcomes import Outcomes, read_outcomes
+from trainkit.reports.several import SeveralOutcomes, several_limitations
 from trainkit.reports.values import (
     SPLIT_TITLES,
     Result,
@@ -132,9 +133,11 @@ def _training_data(config: Mapping[str, Any], result: Result, spec: DataSpec | N
     facts |= {key.capitalize(): data[key] for key in ("name", "path") if data.get(key)}
     if spec is not None:
         facts["Input"] = _input(spec)
-        facts["Target"] = f"{spec.target_name} ({'class' if spec.class_names else 'number'})"
+        kind = {"multilabel": "labels"}.get(spec.target_kind, spec.target_kind)
+        facts["Target"] = f"{spec.target_name} ({kind}{'s' * bool(spec.target_names)})"
         if spec.class_names:
-            facts[f"Classes ({spec.num_classes})"] = _shortened(spec.class_names)
+            title = "Labels" if spec.target_kind == "multilabel" else "Classes"
+            facts[f"{title} ({spec.num_classes})"] = _shortened(spec.class_names)
         if spec.feature_names:
             facts[f"Columns ({len(spec.feature_names)})"] = _shortened(spec.feature_names)
     facts["Fingerprint"] = result.get("data_fingerprint")
@@ -179,9 +182,11 @@ def _rows(scores: Iterable[Any]) -> str:
     return " / ".join(f"{count:,}" for count in sorted(counts)) or "–"
 
 
-def _limitations(result: Result, outcomes: Outcomes | None, notes: Sequence[str]) -> str:
+def _limitations(result: Result, outcomes: Outcomes | SeveralOutcomes | None, notes: Sequence[str]) -> str:
     found = [_text(note) for note in notes]
-    if outcomes is not None and outcomes.class_names:
+    if isinstance(outcomes, SeveralOutcomes):
+        found += [_text(sentence) for sentence in several_limitations(outcomes, FEW_ROWS)]
+    elif outcomes is not None and outcomes.class_names:
         found += _class_limitations(outcomes)
     verdict = read_verdict(result)
     if verdict and not verdict.words.startswith("better"):

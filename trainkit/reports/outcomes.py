@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainkit.errors import RunError
+from trainkit.reports.several import SeveralOutcomes, several_in, several_of
 from trainkit.types import Predictions
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Outcomes:
         return counts.reshape(k, k)
 
 
-def read_outcomes(predictions: AnyPredictions | None) -> Outcomes | None:
+def read_outcomes(predictions: AnyPredictions | None) -> Outcomes | SeveralOutcomes | None:
     """The test rows, or the validation rows where nothing else was predicted.
 
     Args:
@@ -72,9 +73,10 @@ def _ordered(splits: Iterable[str]) -> list[str]:
     ]
 
 
-def _from_predictions(split: str, predictions: Predictions) -> Outcomes | None:
-    if predictions.target is None:
-        return None
+def _from_predictions(split: str, predictions: Predictions) -> Outcomes | SeveralOutcomes | None:
+    several = several_of(split, predictions)
+    if several is not None or predictions.target is None:
+        return several
     if predictions.probabilities is not None:
         predicted = predictions.probabilities.argmax(axis=1)
     else:
@@ -82,9 +84,9 @@ def _from_predictions(split: str, predictions: Predictions) -> Outcomes | None:
     return Outcomes(split, predictions.target, predicted, predictions.class_names)
 
 
-def _from_frame(split: str, frame: pd.DataFrame) -> Outcomes | None:
+def _from_frame(split: str, frame: pd.DataFrame) -> Outcomes | SeveralOutcomes | None:
     if "target" not in frame.columns:
-        return None
+        return several_in(split, frame)
     rows = frame[(frame["split"] == split) & frame["target"].notna()]
     names = tuple(str(column)[2:] for column in frame.columns if str(column).startswith("p_"))
     if not names:

@@ -13,6 +13,7 @@ import yaml
 from trainkit.reports.figures import MAX_PAIRS, MAX_POINTS, Points, draw_curves, draw_pairs
 from trainkit.reports.outcomes import Outcomes
 from trainkit.reports.page import Markup, definitions, element, join, section, table
+from trainkit.reports.several import SeveralOutcomes, several_section
 from trainkit.reports.values import (
     SPLIT_TITLES,
     Result,
@@ -130,10 +131,12 @@ def _legend(names: Sequence[str], lines: Mapping[str, Mapping[str, Points]]) -> 
     return element("p", *entries, class_="legend")
 
 
-def outcomes_section(outcomes: Outcomes | None) -> Markup:
-    """Where the model errs: a confusion matrix, the most frequent confusions, or predicted against true."""
+def outcomes_section(outcomes: Outcomes | SeveralOutcomes | None) -> Markup:
+    """Where the model errs: a confusion matrix, the most frequent confusions, labels, or predicted against true."""
     if outcomes is None:
         return Markup()
+    if isinstance(outcomes, SeveralOutcomes):
+        return several_section(outcomes)
     split = SPLIT_TITLES.get(outcomes.split, outcomes.split)
     if not outcomes.class_names:
         shown = (

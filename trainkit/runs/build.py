@@ -33,11 +33,16 @@ from trainkit.runs.computing import lay_out
 from trainkit.runs.finetuning import set_up_tuning
 from trainkit.runs.input_statistics import fit_inputs
 from trainkit.runs.parts import LiveObjects, Parts
-from trainkit.tasks import Classification, Quantile, Regression, Task
+from trainkit.tasks import Classification, Multilabel, Quantile, Regression, Task
 from trainkit.tasks import auto as auto_task
 from trainkit.types import TargetKind
 
-_TASKS: dict[Any, TargetKind] = {Classification: "class", Regression: "number", Quantile: "number"}
+_TASKS: dict[Any, TargetKind] = {
+    Classification: "class",
+    Multilabel: "multilabel",
+    Regression: "number",
+    Quantile: "number",
+}
 """Kind of target that a task learns."""
 
 
@@ -71,7 +76,6 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         raise ConfigError(what, where="data", expected=expected, hint="module=custom, or data=dataset with the Dataset")
     data.given_splits = splits
     data.setup()
-    refuse_multilabel(data)
     notes = choose(config, data, live)
     fill(config, data, ("task",))
     seed_everything(config.seed)
@@ -208,13 +212,6 @@ def _failed(node: DictConfig, where: str, message: str) -> tuple[str, str]:
     return node.get("_target_", where), where
 
 
-def refuse_multilabel(data: DataModule) -> None:
-    """Raises ConfigError for a target of several labels, which no task learns yet."""
-    if data.spec.target_kind == "multilabel":
-        what = f"the target has {data.spec.num_classes} labels, of which a sample may have several"
-        raise ConfigError(what, where="task", expected="one class or one number: no task learns several labels")
-
-
 def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str, str]:
     """Replaces ``model=auto`` and ``task=auto`` by the YAML they stand for; gives the reasons by section."""
     notes: dict[str, str] = {}
@@ -227,12 +224,18 @@ def choose(config: DictConfig, data: DataModule, live: LiveObjects) -> dict[str,
         _replace(config, "task", auto_task(data.spec))
         notes["task"] = "auto"
     elif target in _TASKS and _TASKS[target] != data.spec.target_kind:
-        kinds = {"class": "a class", "number": "a number"}
+        kinds = {"class": "a class", "number": "a number", "multilabel": "several labels"}
         what = (
             f"the task is for {kinds[_TASKS[target]]}, and the target of {data.name} is {kinds[data.spec.target_kind]}"
         )
-        hint = f"data.target_kind={_TASKS[target]}, if it is to be read so" if hasattr(data, "target_kind") else None
+        is_one = data.spec.target_kind != "multilabel" and not data.spec.target_names
+        may_be = hasattr(data, "target_kind") and (is_one != (_TASKS[target] == "multilabel"))
+        may_be &= is_one or _TASKS[target] != "class"
+        hint = f"data.target_kind={_TASKS[target]}, if it is to be read so" if may_be else None
         raise ConfigError(what, where="task", expected=f"task={auto_task(data.spec)}, or task=auto", hint=hint)
+    elif target is Quantile and data.spec.target_names:
+        what = f"quantiles are of one number, and the target of {data.name} is {len(data.spec.target_names)}"
+        raise ConfigError(what, where="task", expected="task=regression, or one target")
     return notes
 
 
@@ -253,21 +256,32 @@ def fill(
     Raises:
         ConfigError: A ``???`` that the data says nothing of.
     """
-    values: dict[str, Any] = {"target_kind": data.spec.target_kind, **data.spec.sizes()}
-    target = data.targets("train") if len(data.splits.train) else np.empty(0)
-    if not len(target):
-        values = {}
-    elif data.spec.target_kind == "class":
-        values["class_counts"] = np.bincount(target, minlength=data.spec.num_classes).tolist()
-    else:
-        values["target_mean"], values["target_scale"] = float(target.mean()), float(target.std()) or 1.0
-    values |= more
+    values = {**_decided(data), **more}
     with active_spec(values):
         for section in sections:
             node = config.get(section)
             if isinstance(node, DictConfig) and "_target_" in node:
                 _fill(node, section, values)
                 config[section] = copied(node, resolve=True)
+
+
+def _decided(data: DataModule) -> dict[str, Any]:
+    """What the data decides of models and tasks, by the argument's name; nothing without a training part."""
+    if not len(data.splits.train):
+        return {}
+    spec, target = data.spec, data.targets("train")
+    values: dict[str, Any] = {"target_kind": spec.target_kind, **spec.sizes()}
+    if spec.target_kind == "class":
+        return values | {"class_counts": np.bincount(target, minlength=spec.num_classes).tolist()}
+    if spec.target_kind == "multilabel":
+        return values | {"label_counts": np.stack([(target == 0).sum(axis=0), (target == 1).sum(axis=0)], 1).tolist()}
+    values["target_names"] = list(spec.target_names)
+    if not spec.target_names:
+        return values | {"target_mean": float(target.mean()), "target_scale": float(target.std()) or 1.0}
+    known = np.isfinite(target).any(axis=0)  # a target that no training row has stays as it is
+    mean, scale = np.zeros(len(known)), np.ones(len(known))
+    mean[known], scale[known] = np.nanmean(target[:, known], axis=0), np.nanstd(target[:, known], axis=0)
+    return values | {"target_mean": mean.tolist(), "target_scale": np.where(scale > 0, scale, 1.0).tolist()}
 
 
 def _fill(node: DictConfig | ListConfig, path: str, values: dict[str, Any]) -> None:

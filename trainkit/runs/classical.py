@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor, nn
 
@@ -64,7 +65,7 @@ def check_classical(parts: Parts) -> None:
     name = type(estimator).__name__
     if not isinstance(data.source, TensorSource):
         raise DataError(f"{name} needs data in memory", where="data", expected="a table or arrays")
-    is_class = data.spec.target_kind == "class"
+    is_class = data.spec.target_kind != "number"
     if not (is_classifier if is_class else is_regressor)(estimator):
         target = "classes" if is_class else "a number"
         choice = "logistic" if is_class else "linear"
@@ -72,6 +73,8 @@ def check_classical(parts: Parts) -> None:
     if is_class and not hasattr(estimator, "predict_proba"):
         raise ConfigError(f"{name} gives no probabilities", where="model", expected="a classifier with predict_proba")
     _refuse_task_settings(parts.task, name)
+    if data.source.target.ndim == 2:
+        _check_several(parts, data.source.target)
     if _weights(parts) is not None and not has_fit_parameter(estimator, "sample_weight"):
         raise ConfigError(f"{name} takes no row weights", where="model", hint="use model=random_forest, or no weights")
     try:
@@ -83,9 +86,29 @@ def check_classical(parts: Parts) -> None:
         raise ConfigError(what, where="model", expected="an estimator made of scikit-learn's estimators and arrays")
 
 
+def _check_several(parts: Parts, target: Tensor) -> None:
+    """Puts an estimator of one target into scikit-learn's own that fits one for each of several.
+
+    Raises:
+        DataError: A target is missing somewhere.
+    """
+    lacking = int(target[parts.data.rows("train")].isnan().any(dim=1).sum())
+    if lacking:
+        found = f"{lacking:,} training rows lack one of their {target.shape[1]} targets"
+        name = type(parts.estimator).__name__
+        raise DataError(
+            found, where="data.target", expected=f"all of them, for {name}", hint="a net, such as model=mlp"
+        )
+    tags = parts.estimator.__sklearn_tags__()
+    is_label = parts.data.spec.target_kind == "multilabel"
+    takes = tags.classifier_tags.multi_label if is_label else tags.target_tags.multi_output
+    if not takes:
+        parts.estimator = (MultiOutputClassifier if is_label else MultiOutputRegressor)(parts.estimator)
+
+
 def _refuse_task_settings(task: Task, name: str) -> None:
     """Raises ConfigError for a loss or metrics of the task's, which an estimator would not follow."""
-    found = {key: getattr(task, key, None) is not None for key in ("criterion", "class_weights")}
+    found = {key: getattr(task, key, None) is not None for key in ("criterion", "class_weights", "pos_weight")}
     found |= {"label_smoothing": bool(getattr(task, "label_smoothing", 0)), "metrics": bool(task.own_metrics)}
     is_focal = getattr(task, "focal_gamma", 0) > 0
     found |= {"loss": is_focal or getattr(task, "loss_kind", "squared") != "squared"}
@@ -93,7 +116,8 @@ def _refuse_task_settings(task: Task, name: str) -> None:
         raise ConfigError(f"{name} predicts no quantiles", where="task", hint="task=regression, or a net")
     for key, is_set in found.items():
         if is_set:
-            hint = "+model.class_weight=balanced, if it takes that" if key == "class_weights" else "leave it out"
+            is_weight = key in ("class_weights", "pos_weight")
+            hint = "+model.class_weight=balanced, if it takes that" if is_weight else "leave it out"
             raise ConfigError(f"task.{key} has no effect on {name}", where=f"task.{key}", hint=hint)
 
 
@@ -124,8 +148,9 @@ def _fit(estimator: Any, parts: Parts, rows: Tensor) -> None:
     """Fits on some rows of the pool, with the job's seed and the rows' weights."""
     source = parts.data.source
     assert isinstance(source, TensorSource)
-    if "random_state" in estimator.get_params(deep=False) and estimator.random_state is None:
-        estimator.set_params(random_state=parts.config.seed)
+    inner = getattr(estimator, "estimator", estimator)  # of one for each of several targets
+    if "random_state" in inner.get_params(deep=False) and inner.random_state is None:
+        inner.set_params(random_state=parts.config.seed)
     matrix = flat_matrix(preprocessing(parts.data), map_inputs(source.inputs, lambda tensor: tensor[rows]))
     weights = _weights(parts)
     weighted = {} if weights is None else {"sample_weight": weights[rows].double().numpy()}
@@ -147,6 +172,8 @@ def _fitted_for_trial(parts: Parts) -> Any:
     few = np.arange(min(TRIAL_ROWS, len(rows)))
     if parts.data.spec.target_kind == "class":
         few = np.union1d(few, [at for label in np.unique(target) for at in np.flatnonzero(target == label)[:5]])
+    if parts.data.spec.target_kind == "multilabel":
+        few = np.union1d(few, [at for column in (target == 1).T for at in np.flatnonzero(column)[:5]]).astype(np.int64)
     neighbors = getattr(parts.estimator, "n_neighbors", None)
     if neighbors is not None and neighbors > len(rows):
         what = f"{neighbors} neighbors, and {len(rows)} training rows"

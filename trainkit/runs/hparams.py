@@ -24,7 +24,15 @@ LEFT_OUT = {
         *("val_share", "test_share", "stratify", "drop_last"),
     ),
     "model": tuple(sorted(SIZES)),
-    "task": ("class_counts", "num_classes", "target_mean", "target_scale"),
+    "task": (
+        "class_counts",
+        "label_counts",
+        "num_classes",
+        "num_labels",
+        "target_mean",
+        "target_scale",
+        "target_names",
+    ),
     "trainer": (
         *("devices", "accelerator", "threads", "monitor", "mode", "steps_per_execution", "deterministic"),
         "val_every_n_epochs",

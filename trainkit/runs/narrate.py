@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -48,7 +48,15 @@ def task_line(parts: Parts) -> str:
     """The task, what is rare, and what is watched."""
     spec, target = parts.data.spec, parts.data.targets("train")
     auto = " (auto)" if parts.notes.get("task") else ""
-    if spec.target_kind == "number":
+    if spec.target_kind == "multilabel":
+        shares = np.nanmean(target, axis=0)
+        rare = int(np.argmin(shares))
+        each = f"{np.nansum(target, axis=1).mean():.2g} a sample"
+        about = f"{spec.num_classes} labels{auto} · {each} · rarest {spec.class_names[rare]} {100 * shares[rare]:.1f} %"
+        about += _missing(target)
+    elif spec.target_names:
+        about = f"regression{auto} · {len(spec.target_names)} targets: {_listed(spec.target_names)}{_missing(target)}"
+    elif spec.target_kind == "number":
         about = f"regression{auto} · {spec.target_name} {target.mean():.4g} ± {target.std():.4g}"
     elif spec.num_classes == 2:
         share = np.mean(target == 1)
@@ -64,10 +72,21 @@ def task_line(parts: Parts) -> str:
     return f"{about} · " + (f"monitor {name} {ARROWS[mode]}" if name else "no validation part")
 
 
+def _listed(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _missing(target: np.ndarray) -> str:
+    count = int(np.isnan(target).sum())
+    return f" · {count:,} missing" if count else ""
+
+
 def model_line(parts: Parts) -> str:
     """The model, why it was chosen, and its size."""
     if parts.network is None:
-        return f"{type(parts.estimator).__name__} (scikit-learn)"
+        name, inner = type(parts.estimator).__name__, getattr(parts.estimator, "estimator", None)
+        is_each = name.startswith("MultiOutput") and inner is not None
+        return f"{type(inner).__name__ + ' for each target' if is_each else name} (scikit-learn)"
     total = sum(p.numel() for p in parts.network.net.parameters())
     count = sum(p.numel() for p in parts.network.net.parameters() if p.requires_grad)
     named = getattr(parts.network.net, "model_name", None)

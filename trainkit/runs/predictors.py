@@ -37,7 +37,7 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def predict_batch(self, inputs: Inputs) -> Tensor:
-        """float64 probabilities [B, K], or values [B]."""
+        """float64 probabilities [B, K], or values [B], of several targets [B, T]."""
 
     def predict(self, source: Source, rows: Tensor) -> np.ndarray:
         """Predictions of some rows, float64 [N, K] or [N], in their order."""
@@ -70,10 +70,11 @@ class Predictor(abc.ABC):
             predicted: float64 [N, K] or [N].
             about: ``rows`` and other attributes of ``Predictions``.
         """
-        if self.spec.target_kind == "class":
-            return Predictions(probabilities=predicted, class_names=self.spec.class_names, **about)
+        if self.spec.target_kind != "number":
+            about |= {"class_names": self.spec.class_names, "is_multilabel": self.spec.target_kind == "multilabel"}
+            return Predictions(probabilities=predicted, **about)
         if not self.levels:
-            return Predictions(values=predicted, **about)
+            return Predictions(values=predicted, target_names=self.spec.target_names, **about)
         median = predicted[:, self.levels.index(0.5)]
         return Predictions(values=median, quantiles=predicted, levels=self.levels, **about)
 
@@ -137,10 +138,25 @@ class ClassicalPredictor(Predictor):
         matrix = flat_matrix(self.inputs, inputs)
         if self.spec.target_kind == "number":
             return torch.from_numpy(np.asarray(self.estimator.predict(matrix), dtype=np.float64))
+        if self.spec.target_kind == "multilabel":
+            return torch.from_numpy(label_probabilities(self.estimator, matrix))
         known = self.estimator.predict_proba(matrix)
         probabilities = np.zeros((len(known), self.spec.num_classes))
         probabilities[:, self.estimator.classes_.astype(int)] = known
         return torch.from_numpy(probabilities)
+
+
+def label_probabilities(estimator: Any, matrix: np.ndarray) -> np.ndarray:
+    """Probabilities of each label, float64 [B, K], of an estimator that was fitted on targets [N, K] of 0 and 1."""
+    made = estimator.predict_proba(matrix)
+    if isinstance(made, np.ndarray) and made.ndim == 2:  # as of a net of scikit-learn's own
+        return made
+    classes = estimator.classes_
+    columns = []
+    for of_label, known in zip(made, classes, strict=True):
+        places = np.flatnonzero(np.asarray(known) == 1)
+        columns.append(of_label[:, places[0]] if len(places) else np.zeros(len(matrix)))
+    return np.stack(columns, axis=1)
 
 
 def flat_matrix(inputs_module: nn.Module, inputs: Inputs) -> np.ndarray:

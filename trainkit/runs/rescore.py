@@ -25,7 +25,7 @@ def predictions_again(directory: RunDirectory, part: Part, trust: Sequence[str] 
         RunError: The run is not finished, or has neither its data nor saved predictions.
         ConfigError: It names code that is not trusted.
     """
-    class_names = load_weights(directory).spec.class_names
+    spec = load_weights(directory).spec
     if _has_objects(directory):
         why = "the model was given in Python"
     else:
@@ -34,7 +34,7 @@ def predictions_again(directory: RunDirectory, part: Part, trust: Sequence[str] 
             return "the run's own data, unchanged", made
     if not directory.predictions.is_file():
         raise RunError(f"'{directory.path}' has no saved predictions, and {why}", where="RUN")
-    return f"saved predictions ({why})", saved_predictions(directory, PART_NAMES[part], class_names)
+    return f"saved predictions ({why})", saved_predictions(directory, PART_NAMES[part], spec)
 
 
 def _has_objects(directory: RunDirectory) -> bool:

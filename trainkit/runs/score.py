@@ -17,16 +17,21 @@ from trainkit.evaluation import (
     compare,
     constant_quantiles,
     fit_baseline,
+    fit_several,
     metrics_for,
     score,
+    several_names,
     simple_baseline,
 )
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.parts import Parts
-from trainkit.types import Estimate, Predictions
+from trainkit.types import DataSpec, Estimate, Predictions
 
-QUANTILE = "q_"
-"""Before the level, in the names of columns of quantiles."""
+QUANTILE, TARGET, PREDICTION = "q_", "target_", "prediction_"
+"""Before the level, or the name of one of several targets, in the names of columns."""
+
+SEPARATOR = "|"
+"""Between the labels that a row is said to have."""
 
 PART_NAMES: dict[Part, str] = {"val": "validation", "test": "test"}
 """Parts in files and printed lines."""
@@ -42,27 +47,44 @@ def scored_parts(data: DataModule) -> dict[str, Part]:
 def predictions_frame(parts: dict[str, Predictions]) -> pd.DataFrame:
     """Predictions of several parts as one table: row, split, file, group, target, prediction, p_<class> or q_<level>.
 
-    ``file``, ``group`` and ``target`` are there where they are known.
+    ``file``, ``group`` and ``target`` are there where they are known. Of labels there are ``target_<label>`` and
+    ``p_<label>``, and ``prediction`` names those of a probability above one half between ``|``; of several numbers
+    ``target_<name>`` and ``prediction_<name>``.
     """
     frames = []
     for split, made in parts.items():
         columns: dict[str, Any] = {"row": made.rows, "split": split}
         if made.files is not None:
             columns["file"] = made.files
-        names = np.array(made.class_names, dtype=object)
         if made.groups is not None:
             columns["group"] = made.groups
-        if made.target is not None:
-            columns["target"] = names[made.target] if made.probabilities is not None else made.target
-        if made.probabilities is not None:
-            columns["prediction"] = names[made.probabilities.argmax(axis=1)]
-            columns |= {f"p_{name}": made.probabilities[:, idx] for idx, name in enumerate(made.class_names)}
-        else:
-            columns["prediction"] = made.values
-        if made.quantiles is not None:
-            columns |= {f"{QUANTILE}{level:g}": made.quantiles[:, idx] for idx, level in enumerate(made.levels)}
-        frames.append(pd.DataFrame(columns))
+        frames.append(pd.DataFrame(columns | _outcome_columns(made)))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _outcome_columns(made: Predictions) -> dict[str, Any]:
+    """Target and prediction, as columns."""
+    columns: dict[str, Any] = {}
+    names = np.array(made.class_names, dtype=object)
+    if made.is_multilabel or made.target_names:
+        several = made.class_names or made.target_names
+        if made.target is not None:
+            columns |= {f"{TARGET}{name}": made.target[:, idx] for idx, name in enumerate(several)}
+        if made.probabilities is not None:
+            columns["prediction"] = [SEPARATOR.join(names[row > 0.5]) for row in made.probabilities]
+    elif made.target is not None:
+        columns["target"] = names[made.target] if made.probabilities is not None else made.target
+    if made.probabilities is not None:
+        if not made.is_multilabel:
+            columns["prediction"] = names[made.probabilities.argmax(axis=1)]
+        return columns | {f"p_{name}": made.probabilities[:, idx] for idx, name in enumerate(made.class_names)}
+    values = np.asarray(made.values)
+    if made.target_names:
+        return columns | {f"{PREDICTION}{name}": values[:, idx] for idx, name in enumerate(made.target_names)}
+    columns["prediction"] = values
+    if made.quantiles is not None:
+        columns |= {f"{QUANTILE}{level:g}": made.quantiles[:, idx] for idx, level in enumerate(made.levels)}
+    return columns
 
 
 def save_predictions(run: RunDirectory, parts: dict[str, Predictions]) -> None:
@@ -71,14 +93,31 @@ def save_predictions(run: RunDirectory, parts: dict[str, Predictions]) -> None:
         predictions_frame(parts).to_parquet(temporary, index=False)
 
 
-def saved_predictions(run: RunDirectory, split: str, class_names: tuple[str, ...]) -> Predictions:
-    """Predictions of one split as the run saved them; empty where it had none."""
+def saved_predictions(run: RunDirectory, split: str, spec: DataSpec) -> Predictions:
+    """Predictions of one split as the run saved them; empty where it had none.
+
+    Args:
+        run: The run.
+        split: As the file names it.
+        spec: Of the run's data: names of classes, labels and targets.
+    """
     frame = pd.read_parquet(run.predictions)
     frame = frame[frame["split"] == split]
     rows = frame["row"].to_numpy()
     known: Any = {
         field: frame[key].to_numpy() for field, key in (("groups", "group"), ("files", "file")) if key in frame
     }
+    class_names = spec.class_names
+    if spec.target_kind == "multilabel" or spec.target_names:
+
+        def matrix(start: str) -> np.ndarray:
+            columns = [f"{start}{name}" for name in class_names or spec.target_names]
+            return frame[columns].to_numpy(dtype=np.float64)
+
+        if class_names:
+            known |= {"class_names": class_names, "is_multilabel": True}
+            return Predictions(rows, matrix(TARGET), matrix("p_"), **known)
+        return Predictions(rows, matrix(TARGET), values=matrix(PREDICTION), target_names=spec.target_names, **known)
     if not class_names:
         target = frame["target"].to_numpy(dtype=np.float64)
         if columns := [name for name in map(str, frame) if name.startswith(QUANTILE)]:
@@ -112,9 +151,10 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
         bar = replace(constant_quantiles(data.targets("train"), test), groups=test.groups)
         options = {"resamples": settings.resamples, "confidence": settings.confidence}
         return "quantiles of training", bar, compare(test, bar, next(iter(metrics_for(test))), **options)
-    is_linear = type(parts.estimator).__module__.startswith("sklearn.linear_model")
-    matrix = None if is_linear else data.flat_arrays()
-    if matrix is None:
+    matrix = None if _is_linear(parts.estimator) else data.flat_arrays()
+    if several_names(test):
+        name, bar = _several_baseline(parts, test, matrix)
+    elif matrix is None:
         name, bar = simple_baseline(data.targets("train"), test.rows, test.target, names, kind)
     else:
         train, rows = data.rows("train").numpy(), data.rows("test").numpy()
@@ -133,6 +173,24 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
     headline, bar = next(iter(metrics_for(test))), replace(bar, groups=test.groups)
     difference = compare(test, bar, headline, resamples=settings.resamples, confidence=settings.confidence)
     return name, bar, difference
+
+
+def _is_linear(estimator: Any) -> bool:
+    inner = getattr(estimator, "estimator", estimator)  # one for each of several targets
+    return type(inner).__module__.startswith("sklearn.linear_model")
+
+
+def _several_baseline(parts: Parts, test: Predictions, matrix: np.ndarray | None) -> tuple[str, Predictions]:
+    data = parts.data
+    train, rows, weight = data.rows("train").numpy(), data.rows("test").numpy(), data.source.weight
+    return fit_several(
+        None if matrix is None else matrix[train],
+        data.targets("train"),
+        None if matrix is None else matrix[rows],
+        test,
+        seed=parts.config.seed,
+        train_weight=None if weight is None else weight.numpy()[train],
+    )
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:

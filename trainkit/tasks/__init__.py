@@ -4,7 +4,18 @@ from trainkit.tasks.auto import auto
 from trainkit.tasks.base import MeanLoss, Task
 from trainkit.tasks.classification import Classification
 from trainkit.tasks.members import merged_outputs, step_output
+from trainkit.tasks.multilabel import Multilabel
 from trainkit.tasks.quantile import Quantile
 from trainkit.tasks.regression import Regression
 
-__all__ = ["Classification", "MeanLoss", "Quantile", "Regression", "Task", "auto", "merged_outputs", "step_output"]
+__all__ = [
+    "Classification",
+    "MeanLoss",
+    "Multilabel",
+    "Quantile",
+    "Regression",
+    "Task",
+    "auto",
+    "merged_outputs",
+    "step_output",
+]

@@ -21,4 +21,5 @@ def auto(spec: DataSpec, criterion: Criterion | None = None, metrics: Mapping[st
     Returns:
         Name of a YAML in ``conf/task``.
     """
-    return "classification" if spec.target_kind == "class" else "regression"
+    names = {"class": "classification", "multilabel": "multilabel", "number": "regression"}
+    return names[spec.target_kind]

@@ -79,7 +79,7 @@ class Task(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Outputs as predictions: float64 probabilities [B, K], or values [B] in the target's own unit."""
+        """Outputs as predictions: float64 probabilities [B, K], or values [B] ([B, T]) in the target's own unit."""
 
     def merge(self, outputs: Tensor) -> Tensor:
         """Outputs [B, ...] that stand for those of all members of a net, [B, M, ...]: their mean, unless overridden."""
@@ -128,7 +128,7 @@ class Task(nn.Module, abc.ABC):
             return direction(name, self.own_metrics[name])
         if name == self.monitor:
             return self.mode
-        return "min" if name in _LOWER_IS_BETTER else "max"
+        return "min" if name.partition("_")[0] in _LOWER_IS_BETTER else "max"  # of one of several targets: rmse_height
 
 
 def shape_of(outputs: Tensor, target: Tensor) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,13 +12,11 @@ from torch.nn import functional
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 
-from trainkit.errors import ConfigError, did_you_mean, one_of
+from trainkit.errors import ConfigError
 from trainkit.tasks.base import Task, shape_of
 from trainkit.tasks.criterion import Criterion, check_criterion, per_sample, refuse_beside, summed
+from trainkit.tasks.focal import FOCAL_GAMMA, ClassLoss, check_class_loss
 from trainkit.tasks.metrics import check_metrics, named_metrics, with_own
-
-ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
-FOCAL_GAMMA = 2.0
 
 
 class Classification(Task):
@@ -65,13 +63,8 @@ class Classification(Task):
         focal_gamma: float = FOCAL_GAMMA,
     ) -> None:
         super().__init__()
-        _check_loss(loss, focal_gamma)
+        check_class_loss(loss, focal_gamma, label_smoothing)
         self.focal_gamma = focal_gamma if loss == "focal" else 0.0
-        if not 0 <= label_smoothing < 1:
-            where = "task.label_smoothing"
-            raise ConfigError(
-                f"label smoothing {label_smoothing} is out of range", where=where, expected="0 to below 1"
-            )
         self.label_smoothing = label_smoothing
         if num_classes < 2:
             raise ConfigError(f"classification of {num_classes} class", where="task.num_classes", expected="at least 2")
@@ -215,17 +208,6 @@ class Classification(Task):
         if self.criterion is not None:
             check_criterion(self.criterion, *self._for_criterion(outputs, target))
         check_metrics(self.metrics(), self.own_metrics, self.predictions(outputs.detach()), target)
-
-
-def _check_loss(loss: str, focal_gamma: float) -> None:
-    if loss not in get_args(ClassLoss):
-        what, names = f"there is no loss '{loss}'", get_args(ClassLoss)
-        raise ConfigError(what, where="task.loss", expected=one_of(names), hint=did_you_mean(str(loss), names))
-    if not focal_gamma >= 0:
-        raise ConfigError(f"focal gamma {focal_gamma}", where="task.focal_gamma", expected="a number ≥ 0")
-    if focal_gamma != FOCAL_GAMMA and loss != "focal":
-        what = f"task.focal_gamma has no effect on {loss}"
-        raise ConfigError(what, where="task.focal_gamma", hint="task.loss=focal")
 
 
 class _PositiveAUROC(BinaryAUROC):

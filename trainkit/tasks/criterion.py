@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from trainkit.errors import ConfigError, TrainkitError, first_line, place_of
@@ -67,18 +68,55 @@ def summed(
     return losses.sum(), float(size)
 
 
+def summed_known(
+    criterion: Criterion, outputs: Tensor, target: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor | float]:
+    """As ``summed``, of several targets, of which some may be missing.
+
+    Args:
+        criterion: The user's. It may also give a loss per target [B, T]; a missing one then counts for nothing.
+            Otherwise a sample with a missing target makes the loss NaN.
+        outputs: float [B, T].
+        target: float [B, T], NaN where one is missing.
+        weight: Row weights, float [B]; None counts each row once.
+    """
+    known = ~target.isnan()
+    losses = criterion(outputs, torch.where(known, target, 0.0))
+    if isinstance(losses, Tensor) and losses.shape == outputs.shape:
+        return mean_of_known(losses, known, weight)
+    return summed(criterion, outputs, target, weight)
+
+
+def mean_of_known(losses: Tensor, known: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Losses of several targets, for each sample their mean, summed over samples; and the weight to divide by.
+
+    Args:
+        losses: float [B, T], finite.
+        known: bool [B, T]; what is not known counts neither in the sum nor in the weight.
+        weight: Row weights, float [B]; None counts each row once.
+    """
+    shares = known.to(losses.dtype) if weight is None else known * weight[:, None].to(losses.dtype)
+    return (losses * shares).sum() / losses.shape[1], shares.sum() / losses.shape[1]
+
+
 def check_criterion(criterion: Criterion, outputs: Tensor, target: Tensor) -> None:
     """Tries a criterion on a batch.
+
+    Args:
+        criterion: The user's.
+        outputs: What it takes as outputs [B, ...].
+        target: What it takes as targets [B]; of several targets [B, T], NaN where one is missing.
 
     Raises:
         ConfigError: It fails, gives something else than a loss per sample or one number, or a loss without gradient;
             what it warned of on the way is the hint.
     """
     with _warnings_as_hint():
-        _try(criterion, outputs, target)
+        known = ~target.isnan() if target.ndim == 2 else None
+        _try(criterion, outputs, target if known is None else torch.where(known, target, 0.0), known)
 
 
-def _try(criterion: Criterion, outputs: Tensor, target: Tensor) -> None:
+def _try(criterion: Criterion, outputs: Tensor, target: Tensor, known: Tensor | None) -> None:
     try:
         losses = criterion(outputs, target)
     except TrainkitError:
@@ -89,7 +127,12 @@ def _try(criterion: Criterion, outputs: Tensor, target: Tensor) -> None:
             where=WHERE + place_of(error),
             expected=f"a loss of outputs {_described(outputs)} and targets {_described(target)}",
         ) from error
-    _check_shape(criterion, losses, len(target))
+    is_each = known is not None and isinstance(losses, Tensor) and losses.shape == outputs.shape
+    if not is_each:
+        _check_shape(criterion, losses, len(target))
+    if known is not None and not is_each and not bool(known.all()):
+        what = f"{_name(criterion)} gives no loss per target, and some targets are missing"
+        raise ConfigError(what, where=WHERE, expected="a loss for each target, [batch, targets], reduction='none'")
     if outputs.requires_grad and not losses.requires_grad:
         what = f"the loss of {_name(criterion)} has no gradient"
         raise ConfigError(what, where=WHERE, expected="a loss computed from the outputs by torch, not detached")

@@ -37,7 +37,7 @@ class ConfusionMatrix(Pictures):
 
     Args:
         every_n_validations: Validations from one picture to the next; None for about ten pictures in a run.
-        skip_numbers: Whether it stays away where the target is a number, instead of refusing it.
+        skip_numbers: Whether it stays away where the target is no class, instead of refusing it.
 
     Raises:
         ConfigError: ``every_n_validations`` is below 1.
@@ -52,13 +52,15 @@ class ConfusionMatrix(Pictures):
         """Takes the class names.
 
         Raises:
-            ConfigError: The target is a number, and ``skip_numbers`` is off.
+            ConfigError: The target is no class, and ``skip_numbers`` is off.
         """
         super().attach(data)
-        self._is_away = self.skip_numbers and not data.spec.num_classes
-        if not data.spec.num_classes and not self.skip_numbers:
-            what = f"ConfusionMatrix shows classes, and '{data.spec.target_name}' is a number"
-            raise ConfigError(what, where="callbacks", hint="callbacks=samples draws predicted against true numbers")
+        is_class = data.spec.target_kind == "class"
+        self._is_away = self.skip_numbers and not is_class
+        if not is_class and not self.skip_numbers:
+            kind = "a number" if data.spec.target_kind == "number" else "several labels"
+            what = f"ConfusionMatrix shows classes, and '{data.spec.target_name}' is {kind}"
+            raise ConfigError(what, where="callbacks", hint="callbacks=samples draws predicted against true targets")
 
     def is_shown(self, trainer: L.Trainer, number: int, step: int) -> bool:
         """Never, where it stays away."""

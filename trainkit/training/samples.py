@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
@@ -18,34 +18,19 @@ from trainkit.data.sources import map_inputs
 from trainkit.errors import ConfigError
 from trainkit.training.confusion import shortened
 from trainkit.training.pictures import DOTS_PER_INCH, Pictures, evaluated, gathered, show_figure, show_table
+from trainkit.training.sample_texts import Sample, detail_columns, joined, number_text, outcome_texts
 from trainkit.types import Inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_FEATURES, MAX_LETTERS = 12, 90
-"""Features of a sample that a table shows at most, and letters: TensorBoard breaks the words of a wide table."""
+MAX_FEATURES = 12
+"""Features of a sample that a table shows at most."""
 MAX_POINTS = 2_000
 """Points of a scatter plot; of more an even choice is drawn."""
 CELL, GAP, TITLE = 140, 10, 34
 """Pixels of an image's width, between images, and above each for its title."""
 RIGHT, WRONG = "#1a1a1a", "#c62828"
-
-
-class Sample(NamedTuple):
-    """One validation sample.
-
-    Attributes:
-        row: Its number in the source, by which samples are sorted.
-        inputs: Without the batch's axis.
-        predicted: float64 [K] probabilities, or a value [].
-        target: Class index, or number.
-    """
-
-    row: int
-    inputs: Inputs
-    predicted: Tensor
-    target: Tensor
 
 
 class SamplePredictions(Pictures):
@@ -128,10 +113,9 @@ class SamplePredictions(Pictures):
         return [str(index) for index in range(samples[0].predicted.numel())]
 
     def _table(self, samples: Sequence[Sample]) -> tuple[list[str], list[list[str]]]:
-        is_class = samples[0].predicted.ndim > 0
-        columns = ["row", "true", "predicted", *(["probability", "wrong"] if is_class else ["error"]), "features"]
-        class_names = self._class_names(samples) if is_class else ()
-        rows = [[str(s.row), *_result(s, class_names), _joined(self._features(s.inputs))] for s in samples]
+        class_names = self._class_names(samples) if samples[0].predicted.ndim else ()
+        columns = ["row", "true", "predicted", *detail_columns(samples[0], class_names), "features"]
+        rows = [[str(s.row), *outcome_texts(s, class_names), joined(self._features(s.inputs))] for s in samples]
         return columns, rows
 
     def _features(self, inputs: Inputs) -> dict[str, str]:
@@ -139,45 +123,20 @@ class SamplePredictions(Pictures):
         reader = self.data.reader if self.data is not None else None
         if isinstance(reader, TableReader) and isinstance(inputs, dict):
             encoder = reader.encoder
-            texts = dict(zip(encoder.number_names, map(_number, inputs["numbers"].tolist()), strict=True))
+            texts = dict(zip(encoder.number_names, map(number_text, inputs["numbers"].tolist()), strict=True))
             for category, code in zip(encoder.categories, inputs["codes"].tolist(), strict=True):
                 texts[category.column] = ["(rare or unknown)", *category.values, "(missing)"][code]
             return texts
         texts = {}
         for name, tensor in (inputs if isinstance(inputs, dict) else {"x": inputs}).items():
             values = tensor.reshape(-1)[: MAX_FEATURES + 1].tolist()
-            texts |= {f"{name}{index}": _number(value) for index, value in enumerate(values)}
+            texts |= {f"{name}{index}": number_text(value) for index, value in enumerate(values)}
         return texts
 
 
 def is_image(inputs: Inputs) -> bool:
     """Whether a sample is [channels, height, width]."""
     return isinstance(inputs, Tensor) and inputs.ndim == 3
-
-
-def _result(sample: Sample, class_names: Sequence[str]) -> list[str]:
-    """True, predicted, and probability with a mark (or the error), as texts."""
-    if sample.predicted.ndim == 0:
-        true, predicted = float(sample.target), float(sample.predicted)
-        return [_number(true), _number(predicted), _number(predicted - true)]
-    best = int(sample.predicted.argmax())
-    true = int(sample.target)
-    return [class_names[true], class_names[best], f"{float(sample.predicted[best]):.3f}", "✗" if best != true else ""]
-
-
-def _joined(features: dict[str, str]) -> str:
-    """Names and values of the first features, as many as fit."""
-    text = ""
-    for place, (name, value) in enumerate(features.items()):
-        longer = text + " · " * bool(text) + f"{name} {value}"
-        if place == MAX_FEATURES or (text and len(longer) > MAX_LETTERS):
-            return f"{text} · …"
-        text = longer
-    return text
-
-
-def _number(value: float) -> str:
-    return "(missing)" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def draw_images(samples: Sequence[Sample], class_names: Sequence[str]) -> Figure:
@@ -230,11 +189,12 @@ def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _title(sample: Sample, class_names: Sequence[str]) -> tuple[str, str]:
-    texts = [shortened(text) for text in _result(sample, class_names)]
-    if sample.predicted.ndim == 0:
-        return f"true {texts[0]}\npredicted {texts[1]}", RIGHT
-    is_wrong = bool(texts[3])
-    return f"true {texts[0]}\n{texts[1]}  {texts[2]}", WRONG if is_wrong else RIGHT
+    texts = [shortened(text) for text in outcome_texts(sample, class_names)]
+    is_class = sample.predicted.ndim > 0 and sample.target.ndim == 0
+    if not is_class:
+        is_wrong = sample.target.ndim > 0 and bool(texts[2]) and bool(class_names)
+        return f"true {texts[0]}\npredicted {texts[1]}", WRONG if is_wrong else RIGHT
+    return f"true {texts[0]}\n{texts[1]}  {texts[2]}", WRONG if texts[3] else RIGHT
 
 
 def draw_scatter(true: np.ndarray, predicted: np.ndarray, name: str) -> Figure:

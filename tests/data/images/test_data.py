@@ -170,7 +170,12 @@ def test_numbers_and_several_labels(tmp_path: Path) -> None:
     assert batch[2].tolist() == [1.0, 7.5]  # type: ignore[misc]
     assert set_up(path, target="sun", group="who").fingerprint != set_up(path, target="sun").fingerprint
     assert "there is no column 'whom'" in refusal(path, target="sun", group="whom")
-    assert numbers.strata() is several.strata() is None
+    assert numbers.strata() is None
+    strata = several.strata()
+    assert strata is not None and len(strata) == 12
+    both = set_up(path, target=["age", "sun"])
+    assert (both.spec.target_kind, both.spec.target_names) == ("number", ("age", "sun"))
+    assert both.targets("train").shape == (8, 2) and both.spec.sizes()["num_outputs"] == 2
 
 
 def test_a_folder_has_no_columns(pics: Draw) -> None:

@@ -26,6 +26,7 @@ from trainkit.data.images.source import ImageFiles, ImageSource
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import Standardize
 from trainkit.data.roles import Role, role_words
+from trainkit.data.several import label_strata
 from trainkit.data.sources import TensorSource
 from trainkit.data.splits import EXTRA
 from trainkit.data.values import Column
@@ -47,7 +48,8 @@ class ImageData(DataModule):
         path: The folder, or a .csv or .parquet.
         images: Folder from which a table's names start; the table's own by default.
         file: Column of the names; ``file``, ``filename``, ``image`` or ``path`` by default.
-        target: Column of a class or number, or of labels between ``separator``; or several columns of 0 and 1.
+        target: Column of a class or number, or of labels between ``separator``; or several columns, of labels (0 and 1)
+            or numbers.
         separator: Text between several labels in one cell.
         target_kind: ``class``, ``number`` or ``multilabel``; told from the values by default.
         image_size: Pixels of both sides, or height and width; the images' own by default, if all have the same.
@@ -183,7 +185,9 @@ class ImageData(DataModule):
         return digest.hexdigest()
 
     def strata(self) -> np.ndarray | None:
-        """The classes; None for numbers and several labels."""
+        """The classes, or combinations of labels; None for numbers."""
+        if self.labels.kind == "multilabel":
+            return label_strata(self.labels.values)
         return self.labels.values if self.labels.kind == "class" else None
 
     def column(self, role: Role, name: str) -> Column:
@@ -212,6 +216,7 @@ class ImageData(DataModule):
             target_kind=self.labels.kind,
             class_names=self.labels.names,
             target_name=names if isinstance(names, str) else "target",
+            target_names=self.labels.target_names,
         )
         self._mean, self._scale = moments(self.decoded.sums[train_rows], form.height * form.width)
 

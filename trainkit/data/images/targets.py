@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainkit.data.targets import TargetColumn, target_column
-from trainkit.data.values import distinct_texts, parse_numbers, sorted_texts
+from trainkit.data.several import SeveralTargets, check_several
+from trainkit.data.targets import TargetColumn
+from trainkit.data.values import distinct_texts, sorted_texts
 from trainkit.errors import ConfigError, DataError, did_you_mean, one_of
 from trainkit.types import TargetKind
 
@@ -26,13 +27,15 @@ class Labels:
 
     Attributes:
         kind: ``class``, ``number`` or ``multilabel``.
-        values: int64 [N] class indices, float64 [N] numbers, or float32 [N, K] of 0 and 1.
+        values: int64 [N] class indices, float64 [N] numbers ([N, T] of several), or float32 [N, K] of 0 and 1.
         names: Of the K classes or labels; empty for numbers.
+        target_names: Of several numbers.
     """
 
     kind: TargetKind
     values: np.ndarray
     names: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
 
 
 def folder_labels(labels: Sequence[str]) -> Labels:
@@ -56,7 +59,7 @@ def table_labels(
 
     Args:
         frame: All rows; its index names them in errors.
-        target: A column, or several of 0 and 1.
+        target: A column, or several, of labels or of numbers.
         separator: Stands between the labels in a cell; None for one label.
         kind: What the target is; None judges by the values.
 
@@ -64,35 +67,23 @@ def table_labels(
         ConfigError: Settings that exclude each other.
         DataError: No such column, a missing or unusable value, fewer than two classes or labels.
     """
-    several = separator is not None or not isinstance(target, str)
-    if kind is not None and several != (kind == "multilabel"):
-        expected = "multilabel" if several else "data.target=[a,b,c] of 0/1 columns, or data.separator, beside it"
+    is_one = separator is None and isinstance(target, str)
+    if kind is not None and (separator is not None or is_one) and is_one == (kind == "multilabel"):
+        expected = "data.target=[a,b,c] of 0/1 columns, or data.separator, beside it" if is_one else "multilabel"
         raise ConfigError(f"data.target_kind is {kind}", where="data.target_kind", expected=expected)
     if separator is not None and not isinstance(target, str):
         what = "data.target names several columns, and data.separator is for one"
         raise ConfigError(what, where="data.separator", hint="leave out one of them")
     if not isinstance(target, str):
-        return _of_columns(frame, list(target))
+        several = SeveralTargets.fit(frame, target, kind)
+        values = several.encode(frame)
+        if several.kind == "number":
+            return Labels("number", values, target_names=several.names)
+        return Labels("multilabel", values.astype(np.float32), several.names)
     if separator is not None:
         return _of_cells(frame, target, separator)
     fitted = TargetColumn.fit(frame, target, kind)
     return Labels(fitted.kind, np.array(fitted.encode(frame)), fitted.class_names)
-
-
-def _of_columns(frame: pd.DataFrame, names: list[str]) -> Labels:
-    """Labels by columns of 0 and 1."""
-    if len(names) != len(set(names)):
-        raise ConfigError(f"data.target names a column twice: {', '.join(names)}", where="data.target")
-    columns = []
-    for name in names:
-        column = target_column(frame, name)
-        numbers = parse_numbers(column)
-        bad = np.union1d(numbers.bad, np.flatnonzero(~np.isin(numbers.values, (0, 1))))
-        if len(bad):
-            what = f"label '{name}' is '{column.iloc[bad[0]]}' in row {column.index[bad[0]]}"
-            raise DataError(what, where="data.target", expected="0 or 1 in every row")
-        columns.append(numbers.values)
-    return _several(np.stack(columns, axis=1), names)
 
 
 def _of_cells(frame: pd.DataFrame, target: str, separator: str) -> Labels:
@@ -109,17 +100,11 @@ def _of_cells(frame: pd.DataFrame, target: str, separator: str) -> Labels:
     rows = np.zeros((len(cells) + 1, len(names)))  # the last one is that of code -1, an empty cell
     for row, cell in zip(rows, cells, strict=False):
         row[[index[label] for label in cell]] = 1
-    return _several(rows[distinct.codes], names)
-
-
-def _several(values: np.ndarray, names: list[str]) -> Labels:
     if len(names) < 2:
         found = f"there is one label only ('{names[0]}')" if names else "there is no label"
         raise DataError(found, where="data.target", expected="at least two; one label is a class: data.target=<column>")
-    constant = np.flatnonzero(values.min(axis=0) == values.max(axis=0))
-    if len(constant):
-        what = f"label '{names[constant[0]]}' is {values[0, constant[0]]:g} in every row"
-        raise DataError(what, where="data.target", expected="labels that some images have and others have not")
+    values = rows[distinct.codes]
+    check_several(values, names, "multilabel", is_told=True)
     return Labels("multilabel", values.astype(np.float32), tuple(names))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from trainkit.data import DataModule
+from trainkit.data.further import target_keys
 from trainkit.data.module import Part
 from trainkit.data.readers import TableReader
 from trainkit.data.sources import DatasetSource, TensorSource, row_hashes
 from trainkit.runs.inspection.leakage import Column, Leak, find_leaks, identifiers
 from trainkit.runs.inspection.values import PartLook, Sentinel, find_sentinels, look_of, spread_rows
+from trainkit.types import DataSpec
 
 PARTS: tuple[Part, ...] = ("test", "val", "train")
 """In the order in which they are read: a sample found in a small part is worth more than one of the training part."""
@@ -47,8 +49,9 @@ class DataFacts:
 
     Attributes:
         sizes: Rows by part.
-        targets: int64 classes or float64 numbers [N] by part.
-        class_names: Of the classes; empty for a number.
+        targets: int64 classes or float64 numbers [N] by part; of several targets [N, T].
+        class_names: Of the classes or labels; empty for numbers.
+        several: Names of several targets, labels or numbers; empty for one.
         input_kind: As in ``DataSpec``.
         input_shape: Of one sample.
         keys: int64 hashes of the inputs [M] by part, of the rows that were compared (all, as a rule).
@@ -68,6 +71,7 @@ class DataFacts:
     sizes: dict[str, int]
     targets: dict[str, np.ndarray]
     class_names: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
     input_kind: str = "vector"
     input_shape: tuple[int, ...] = ()
     keys: dict[str, np.ndarray] = field(default_factory=dict)
@@ -100,7 +104,7 @@ class DataFacts:
 
     def _rows(self, part: str) -> np.ndarray:
         """Hashes of inputs and target together, int64 [M]; products wrap."""
-        return self.keys[part] * 1_000_003 + self.key_targets[part].astype(np.float64).view(np.int64)
+        return self.keys[part] * 1_000_003 + target_keys(self.key_targets[part])
 
 
 def data_facts(data: DataModule) -> DataFacts:
@@ -117,10 +121,12 @@ def data_facts(data: DataModule) -> DataFacts:
     columns, sources = _columns(data, rows), _sources(data)
     changing, read_twice = _read_twice(data)
     keys, key_targets = _keys(data, parts)
+    several = spec.class_names if spec.target_kind == "multilabel" else spec.target_names
     return DataFacts(
         sizes={part: len(getattr(data.splits, part)) for part in parts},
         targets={str(part): target for part, target in targets.items()},
         class_names=spec.class_names,
+        several=several,
         input_kind=spec.input_kind,
         input_shape=tuple(spec.input_shape),
         keys=keys,
@@ -129,12 +135,27 @@ def data_facts(data: DataModule) -> DataFacts:
         same_dataset=_same_dataset(data),
         num_changing=changing,
         num_read_twice=read_twice,
-        leaks=tuple(find_leaks(columns, targets["train"][rows], spec.num_classes)),
+        leaks=tuple(_leaks(columns, targets["train"][rows], spec)),
         identifiers=tuple(name for name in identifiers(columns) if name not in sources),
         sources=sources,
         sentinels=tuple(find_sentinels(columns)),
         looks=_looks(data, parts),
     )
+
+
+def _leaks(columns: list[Column], target: np.ndarray, spec: DataSpec) -> Iterator[Leak]:
+    """Features that alone give the target; of several targets one of them, each feature once."""
+    if target.ndim == 1:
+        yield from find_leaks(columns, target, spec.num_classes)
+        return
+    seen, num_classes = set[str](), 2 if spec.target_kind == "multilabel" else 0
+    for values in target.T:
+        known = ~np.isnan(values)
+        rest = [Column(column.name, column.kind, column.values[known]) for column in columns if column.name not in seen]
+        truth = values[known].astype(np.int64) if num_classes else values[known]
+        for leak in find_leaks(rest, truth, num_classes) if len(truth) and truth.min() < truth.max() else ():
+            seen.add(leak.feature)
+            yield leak
 
 
 def _sources(data: DataModule) -> dict[str, str]:
@@ -202,7 +223,7 @@ def _chance_share(columns: list[Column], target: np.ndarray, num_train: int) -> 
     """Share of new rows that would equal one of the training rows if their columns were drawn independently."""
     if not columns:
         return 0.0
-    same = float(np.prod([_same_value(column.values) for column in columns])) * _same_value(target)
+    same = float(np.prod([_same_value(column.values) for column in columns])) * _same_value(target_keys(target))
     return float(-np.expm1(num_train * np.log1p(-min(same, 1 - 1e-12))))
 
 

@@ -73,7 +73,7 @@ def _is_chance(facts: DataFacts, share: float) -> bool:
 
 def conflicting_labels(facts: DataFacts) -> Iterator[Finding]:
     """Equal inputs with different classes: no model can be right on all of them."""
-    if not facts.class_names or not facts.num_compared:
+    if not facts.class_names or facts.several or not facts.num_compared:
         return
     keys = np.concatenate(list(facts.keys.values()))
     labels = np.concatenate(list(facts.key_targets.values()))
@@ -91,6 +91,9 @@ def conflicting_labels(facts: DataFacts) -> Iterator[Finding]:
 
 def constant_labels(facts: DataFacts) -> Iterator[Finding]:
     """A training part of nearly one label."""
+    if facts.several:
+        yield from _constant_of_several(facts)
+        return
     values, counts = np.unique(facts.targets["train"], return_counts=True)
     share, commonest = counts.max() / counts.sum(), values[counts.argmax()]
     if share >= ONE_CLASS:
@@ -98,6 +101,36 @@ def constant_labels(facts: DataFacts) -> Iterator[Finding]:
         what = f"{100 * share:.1f} % of the training targets are {name}"
         hint = "task.class_weights=balanced, or more rows of the others" if facts.class_names else "look at the target"
         yield error("constant_labels", what, "data", hint)
+
+
+def _constant_of_several(facts: DataFacts) -> Iterator[Finding]:
+    """Targets that are the same in all training rows that have them."""
+    targets = facts.targets["train"]
+    constant = [
+        name
+        for name, values in zip(facts.several, targets.T, strict=True)
+        if len(np.unique(values[~np.isnan(values)])) < 2
+    ]
+    if constant:
+        kind = "label" if facts.class_names else "target"
+        what = f"the same in all training rows, or missing: {kind} {listed(constant)}"
+        yield error("constant_labels", what, "data", "more rows that have it, or leave it out of data.target")
+
+
+def _no_positive(facts: DataFacts) -> Iterator[Finding]:
+    """Labels that a part should have some rows of, and that all or none of its rows have."""
+    shares = np.nanmean(np.concatenate(list(facts.targets.values())), axis=0)
+    for part in ("val", "test"):
+        targets = facts.targets.get(part, np.empty((0, len(shares))))
+        expected = np.minimum(shares, 1 - shares) * len(targets)
+        lacking = [
+            name
+            for name, values, count in zip(facts.several, targets.T, expected, strict=True)
+            if count >= EXPECTED and len(np.unique(values[~np.isnan(values)])) < 2
+        ]
+        if lacking:
+            what = f"no {NAMES[part]} row has, or every one has, the label {listed(lacking)}, whose AUROC is left out"
+            yield error("single_class", what, f"data, {part}", "shuffle before you cut parts, or data.stratify=true")
 
 
 def one_label(facts: DataFacts) -> Iterator[Finding]:
@@ -110,6 +143,9 @@ def one_label(facts: DataFacts) -> Iterator[Finding]:
 
 def single_class(facts: DataFacts) -> Iterator[Finding]:
     """A validation or test part of one class only: its AUROC does not exist, its accuracy is that of a constant."""
+    if facts.several:
+        yield from _no_positive(facts) if facts.class_names else ()
+        return
     for part in ("val", "test"):
         targets = facts.targets.get(part, np.empty(0))
         if facts.class_names and len(targets) and (targets == targets[0]).all():
@@ -119,7 +155,7 @@ def single_class(facts: DataFacts) -> Iterator[Finding]:
 
 def missing_class(facts: DataFacts) -> Iterator[Finding]:
     """A class that a part lacks though it should have some rows of it."""
-    if not facts.class_names:
+    if not facts.class_names or facts.several:
         return
     counts = {part: np.bincount(t, minlength=len(facts.class_names)) for part, t in facts.targets.items()}
     everywhere = np.sum(list(counts.values()), axis=0) / sum(facts.sizes.values())
