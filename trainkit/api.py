@@ -56,6 +56,8 @@ def fit(
     task: Task | str | Any = None,
     optimizer: OptimizerFactory | str | None = None,
     scheduler: SchedulerFactory | str | None = None,
+    augment: str | Sequence[str] | None = None,
+    finetune: str | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
     max_epochs: int | None = None,
@@ -82,23 +84,25 @@ def fit(
         module: A ``LightningModule`` of your own (trained in place), or a class or partial of one, trained as it is:
             loss, optimizers and what is logged are its own. Stands in for model, task, optimizer and scheduler.
         train: The user's own map-style ``Dataset`` (or a class or partial of one), or inputs [N, ...] and targets [N]
-            as two arrays or tensors, or as a dict ``{"x": x, "y": y, "patient": patient}``, of which ``data.group``,
-            ``data.time`` and ``data.weight`` name keys; with ``module`` also a ``DataLoader``, or a list or dict of
-            them.
+            (several: [N, T]) as two arrays or tensors, or as a dict ``{"x": x, "y": y, "patient": patient}``, of which
+            ``data.group``, ``data.time`` and ``data.weight`` name keys; with ``module`` also a ``DataLoader``, or a
+            list or dict of them.
         val: Likewise for validation; drawn from ``train`` by default. Of a dict of several sets by name, the first
             chooses the best epoch, and the others are scored beside it.
         test: Likewise for the test.
         data: A ``DataModule``, with ``module`` any ``LightningDataModule``, or the name of a YAML in ``conf/data``.
-        task: ``classification``, ``regression``, ``auto``, or a ``Task``.
+        task: ``auto``, ``classification``, ``multilabel``, ``regression``, ``quantile``, or a ``Task``.
         optimizer: A callable that takes parameter groups, such as ``adamw(lr=3e-4)``, or a name.
         scheduler: A callable that takes an optimizer, such as ``cosine()``, or a name.
+        augment: Names of YAMLs in ``conf/augment``, such as ``standard`` or ``["digits", "mixup"]``.
+        finetune: ``linear_probe``, ``full`` or ``gradual``, for a net that begins with weights from elsewhere.
         callbacks: Lightning callbacks.
         loggers: Lightning loggers.
         max_epochs: Passes over the training data.
         max_steps: Optimizer steps.
         batch_size: Samples of one optimizer step, over all processes and micro-batches.
         devices: Processes, one per device.
-        precision: ``fp32`` or ``bf16-mixed``.
+        precision: ``fp32``, ``bf16-mixed``, ``bf16-true``, or on a GPU ``fp16-mixed``.
         seed: Training seed.
         name: Name of the run.
         resume_from: A run to go on from in a new directory, with its own config; ``max_epochs`` or ``max_steps`` says
@@ -123,6 +127,8 @@ def fit(
         task=task,
         optimizer=optimizer,
         scheduler=scheduler,
+        augment=augment,
+        finetune=finetune,
         callbacks=callbacks,
         loggers=loggers,
         max_epochs=max_epochs,

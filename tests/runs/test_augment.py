@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 import trainkit as tk
 from trainkit.data.augment import Flip, Mixup
+from trainkit.data.augment.base import Samples
 from trainkit.rundir import RunDirectory, read_json
 from trainkit.training import read_metrics
 from trainkit.types import DataSpec
@@ -242,3 +243,41 @@ def test_augmented_samples_are_shown(cli: Cli, tmp_path: Path) -> None:
     assert len(pictures) == 2 and pictures[0].encoded_image_string != pictures[1].encoded_image_string
     run, without = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "without")
     torch.testing.assert_close(load_file(run.weights), load_file(without.weights), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
+def test_labels_are_mixed_and_a_missing_one_stays_with_its_sample(dtype: Any, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 2, (60, 3)).astype(dtype)
+    inputs = torch.from_numpy(generator.normal(size=(60, 4)).astype(np.float32))
+    seen: list[torch.Tensor] = []
+
+    class Seen(torch.nn.MultiLabelSoftMarginLoss):
+        def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            seen.append(target)
+            return super().forward(input, target)
+
+    tk.fit(
+        model=torch.nn.Linear(4, 3),
+        train=torch.utils.data.TensorDataset(inputs, torch.from_numpy(target)),
+        task=tk.Multilabel(3, criterion=Seen()),
+        augment=["mixup"],
+        overrides=[f"run.dir={tmp_path / 'run'}", "trainer.max_steps=4", *FAST],
+    )
+    mixed = torch.cat(seen)
+    assert ((mixed > 0) & (mixed < 1)).any() and mixed.is_floating_point()
+
+
+def test_what_is_not_mixed_keeps_its_target_beside_a_missing_one() -> None:
+    target = torch.tensor([[1.0, torch.nan], [torch.nan, 0.0]])
+    made = tk.Augment({"mixup": Mixup(p=1e-9)})(Samples(torch.ones(2, 3), target), torch.arange(2), 0)
+    torch.testing.assert_close(made.target, target, equal_nan=True)
+
+
+def test_names_of_augmentations_are_an_argument_of_fit(tmp_path: Path) -> None:
+    small = [*SHORT, "trainer.max_steps=2", f"run.dir={tmp_path / 'run'}"]
+    tk.fit(augment=["digits", "mixup"], overrides=small)
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    assert {"crop", "mixup"} <= set(config.augment)
+    with pytest.raises(tk.ConfigError, match="augment is a"):
+        tk.fit(augment=tk.Augment({"mixup": Mixup()}), overrides=small)  # type: ignore[arg-type]

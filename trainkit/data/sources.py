@@ -137,9 +137,10 @@ def collate(samples: list[Any]) -> Any:
 
 
 def _flat(target: Tensor) -> Tensor:
-    """Targets as [B], integers as the int64 that losses take; the checks of ``DatasetData`` refuse other kinds."""
+    """Targets as [B], integers as the int64 that losses take; several of a sample, [B, T], as floats."""
     if not isinstance(target, Tensor) or target.numel() != len(target):
-        return target
+        is_several = isinstance(target, Tensor) and target.ndim == 2 and not target.is_floating_point()
+        return target.float() if is_several else target
     target = target.reshape(-1)
     return target if target.is_floating_point() else target.long()
 

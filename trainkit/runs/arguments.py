@@ -44,6 +44,8 @@ class FitArguments(TypedDict, total=False):
     task: Task | str | Any
     optimizer: OptimizerFactory | str | None
     scheduler: SchedulerFactory | str | None
+    augment: str | Sequence[str] | None
+    finetune: str | None
     callbacks: Sequence[Callback]
     loggers: Sequence[Logger]
     max_epochs: int | None
@@ -87,6 +89,11 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     }
     callbacks, loggers = arguments.get("callbacks", ()), arguments.get("loggers", ())
     choices = [f"{group}={choice}" for group, choice in named.items() if isinstance(choice, str)]
+    choices += [
+        f"{group}={_listed(group, choice)}"
+        for group in ("augment", "finetune")
+        if (choice := arguments.get(group)) is not None
+    ]
     module = arguments.get("module")
     if cfg is None:
         of_data = [f"data={'arrays' if is_arrays(parts['train']) else 'dataset'}"] if datasets else []
@@ -121,6 +128,16 @@ def gathered(cfg: DictConfig | None, arguments: FitArguments) -> tuple[DictConfi
     asked = {name for name, thing in objects.items() if thing is not None} | ({"data"} if datasets else set())
     named_here = [f"{name}={config[name]._target_}" for name in sorted(asked - live.sections())]
     return config, replace(live, callbacks=callbacks, loggers=loggers, named=named_here), given
+
+
+def _listed(group: str, names: Any) -> str:
+    """Names of YAMLs as an override takes them."""
+    if isinstance(names, str):
+        return names
+    if not (isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)):
+        expected = f"names of YAMLs in conf/{group}"
+        raise ConfigError(f"{group} is a {type(names).__name__}", where=group, expected=expected)
+    return f"[{','.join(names)}]"
 
 
 def _text(path: str | Path | None) -> str | None:

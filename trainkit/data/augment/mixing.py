@@ -153,4 +153,4 @@ def partners(count: int, device: torch.device) -> Tensor:
 
 def _between(own: Tensor, other: Tensor, share: Tensor) -> Tensor:
     share = per_sample(share, own)
-    return share * own + (1 - share) * other
+    return torch.where(share == 1, own, share * own + (1 - share) * other)  # a target that is missing stays the other's
