@@ -92,7 +92,7 @@ def test_what_is_missing_counts_for_nothing() -> None:
     assert lacking["f1_micro"].value == pytest.approx(f1_score(truth[known], scores[known] > 0.5))
     right = ((scores > 0.5) == (truth == 1)) | ~known
     assert lacking["subset_accuracy"].value == pytest.approx(right[:140].all(axis=1).mean())
-    assert {estimate.n for name, estimate in lacking.items() if not name.startswith("auroc_s")} == {140}
+    assert {name: estimate.n for name, estimate in lacking.items() if estimate.n != 140} == {"auroc_sun": 90}
     assert lacking["subset_accuracy"].method == "wilson"
 
 
@@ -148,6 +148,11 @@ def test_an_auroc_of_one_has_an_interval() -> None:
     perfect = score(replace(made, probabilities=truth * 0.8 + 0.1), resamples=20)
     assert (perfect["auroc_snow"].value, perfect["auroc_snow"].method) == (1.0, "newcombe")
     assert perfect["auroc_snow"].low < perfect["auroc_sun"].low < 1.0  # fewer rows have snow
+    assert (perfect["auroc_macro"].value, perfect["auroc_macro"].method) == (1.0, "newcombe")
+    assert perfect["auroc_snow"].low < perfect["auroc_macro"].low < perfect["auroc_sun"].low
+    grouped = score(replace(made, probabilities=truth * 0.8 + 0.1), resamples=20, groups=np.arange(150) // 3)
+    assert grouped["auroc_sun"].method == "newcombe of 50 groups"
+    assert grouped["auroc_sun"].low < perfect["auroc_sun"].low
 
 
 @pytest.mark.parametrize("made", [labels(), numbers()], ids=["labels", "numbers"])

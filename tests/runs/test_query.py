@@ -148,6 +148,7 @@ def test_filters_are_read(text: str, parts: tuple[str, str, str]) -> None:
     [
         *(("rmse", True), ("mae", True), ("val/loss", True), ("log_loss", True), ("brier", True), ("max_error", True)),
         *(("accuracy", False), ("val/f1_macro", False), ("r2", False), ("auroc", False)),
+        *(("rmse_height", True), ("auroc_loss", False), ("r2_error", False), ("pinball", True)),
     ],
 )
 def test_the_direction_of_a_metric_is_known_by_its_name(name: str, expected: bool) -> None:

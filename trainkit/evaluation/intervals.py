@@ -73,23 +73,28 @@ def score(
 def _estimate(
     metric: Metric, rows: Checked | Several, samples: Floats | None, asked: int, confidence: float
 ) -> Estimate:
-    value = float(metric(rows)[0])
+    value, num_rows = float(metric(rows)[0]), len(rows)
+    if isinstance(rows, Several) and metric.column is not None:
+        column = rows.columns[metric.column]
+        num_rows = 0 if column is None else len(column.rows)
     num_groups = None if rows.group_ids is None else rows.num_units
     units, is_extreme = "" if num_groups is None else f" of {num_groups} groups", value in (0.0, 1.0)
     if samples is None or (metric.is_proportion and is_extreme and rows.num_units > 1):
         return Estimate(value, *wilson(value, rows.num_units, confidence), n=len(rows), method=f"wilson{units}")
-    of_one = rows if isinstance(rows, Checked) else _one_of(rows, metric)
-    if metric.name.startswith("auroc") and is_extreme and of_one is not None and rows.num_units > 1:
-        low = newcombe(_units(of_one, of_one.is_positive), _units(of_one, ~of_one.is_positive), confidence)
+    if metric.name.startswith("auroc") and is_extreme and rows.num_units > 1:
+        scored = [rows] if isinstance(rows, Checked) else _targets_of(rows, metric)
+        lows = [newcombe(_units(one, one.is_positive), _units(one, ~one.is_positive), confidence) for one in scored]
+        low = float(np.mean(lows))  # of a mean over labels on the safe side: they will not all be at their worst
         ends = (low, 1.0) if value == 1.0 else (0.0, 1.0 - low)
-        return Estimate(value, *ends, n=len(rows), method=f"newcombe{units}")
-    return percentile_estimate(value, samples, len(rows), asked, confidence, num_groups)
+        return Estimate(value, *ends, n=num_rows, method=f"newcombe{units}")
+    return percentile_estimate(value, samples, num_rows, asked, confidence, num_groups)
 
 
-def _one_of(rows: Several, metric: Metric) -> Checked | None:
-    """The target of a metric of one of several; None where rows are grouped, for which the bootstrap stays."""
-    column = None if metric.column is None or rows.group_ids is not None else rows.columns[metric.column]
-    return None if column is None else column.checked
+def _targets_of(rows: Several, metric: Metric) -> list[Checked]:
+    """The target that a metric is of, or those that it is the mean of: labels that some rows have and some have not."""
+    columns = rows.columns if metric.column is None else [rows.columns[metric.column]]
+    known = [column.checked for column in columns if column is not None]
+    return [one for one in known if 0 < int(one.is_positive.sum()) < len(one)]
 
 
 def _units(rows: Checked, chosen: Bools) -> int:

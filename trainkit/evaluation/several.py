@@ -66,18 +66,19 @@ class Several(Scored):
         super().__init__(len(kept), None if groups is None else group_numbers(np.asarray(groups), len(known))[kept])
         target, known, made = target[kept], known[kept], np.asarray(made, dtype=np.float64)[kept]
         columns = zip(target.T, made.T, known.T, strict=True)
-        self.columns = [_column(*column, predictions.is_multilabel) for column in columns]
+        self.columns = [_column(*column, predictions.is_multilabel, self.group_ids) for column in columns]
         if predictions.is_multilabel:
             self.positive: Bools = target == 1
             self.called: Bools = (made > 0.5) & known
             self.correct: Bools = (self.positive == self.called).all(axis=1)
 
 
-def _column(target: Floats, made: Floats, known: Bools, is_label: bool) -> Column | None:
+def _column(target: Floats, made: Floats, known: Bools, is_label: bool, group_ids: Ints | None) -> Column | None:
     rows = np.flatnonzero(known)
     if not len(rows):
         return None
-    of_one = Predictions(rows, target[rows], values=made[rows])
+    groups = None if group_ids is None else group_ids[rows]
+    of_one = Predictions(rows, target[rows], values=made[rows], groups=groups)
     if is_label:
         if not np.isin(target[rows], (0, 1)).all():
             raise DataError("the target of labels holds other numbers than 0 and 1", expected="0, 1 or NaN")

@@ -19,8 +19,15 @@ from trainkit.runs.find import FoundRun, class_name, read_runs
 if TYPE_CHECKING:
     import pandas as pd
 
-LOWER_IS_BETTER = ("rmse", "mae", "mse", "mape", "loss", "brier", "error", "ece", "nll", "perplexity", "deviance")
-"""A metric is better when lower if the last word of its name (``log_loss``, ``max_error``) is one of these."""
+LOWER_IS_BETTER = (
+    *("rmse", "mae", "mse", "mape", "loss", "brier", "error", "ece", "nll", "perplexity", "deviance"),
+    *("pinball", "width"),
+)
+"""A metric is better when lower if the last word of its name (``log_loss``, ``max_error``) is one of these, or, as of one
+of several targets (``rmse_height``), the first."""
+
+HIGHER_IS_BETTER = ("auroc", "r2", "f1", "accuracy")
+"""First words of metrics of one of several targets, whatever the target's name (``auroc_loss``)."""
 
 ORDERS: dict[str, Callable[[FoundRun], Any]] = {
     "date": lambda run: -run.began.timestamp(),
@@ -230,7 +237,8 @@ def lower_is_better(name: str, runs: Sequence[FoundRun] = ()) -> bool:
     modes = {run.objective_mode for run in runs if (run.objective_name or "").rpartition("/")[2] == bare}
     if len(modes) == 1 and modes <= {"min", "max"}:
         return modes == {"min"}
-    return bare.rpartition("_")[2] in LOWER_IS_BETTER
+    first, last = bare.partition("_")[0], bare.rpartition("_")[2]
+    return first not in HIGHER_IS_BETTER and (first in LOWER_IS_BETTER or last in LOWER_IS_BETTER)
 
 
 def _parsed(text: str) -> Any:
