@@ -23,8 +23,8 @@ LOWER_IS_BETTER = (
     *("rmse", "mae", "mse", "mape", "loss", "brier", "error", "ece", "nll", "perplexity", "deviance"),
     *("pinball", "width"),
 )
-"""A metric is better when lower if the last word of its name (``log_loss``, ``max_error``) is one of these, or, as of one
-of several targets (``rmse_height``), the first."""
+"""A metric is better when lower if the last word of its name (``log_loss``, ``max_error``) is one of these, or the
+first, as of one of several targets (``rmse_height``)."""
 
 HIGHER_IS_BETTER = ("auroc", "r2", "f1", "accuracy")
 """First words of metrics of one of several targets, whatever the target's name (``auroc_loss``)."""
