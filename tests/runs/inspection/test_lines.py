@@ -59,6 +59,11 @@ def test_speed_batch_and_rows() -> None:
         speed_line(Speed(5e6, 1234.5)) == "loader 5,000,000 samples/s · forward and backward 1,234 · the model limits"
     )
     assert speed_line(Speed(500, 1200)).endswith("the loader limits")
+    assert speed_line(Speed(5e6, 1200, augmentation=3000)) == (
+        "loader 5,000,000 samples/s · augmentation 3,000 · forward and backward 1,200 · the model limits"
+    )
+    assert speed_line(Speed(1e6, 1200, augmentation=1000)).endswith("the augmentation limits")
+    assert speed_line(Speed(1100, 1200, augmentation=10_000)).endswith("the model limits")  # the two take turns
     trial = Trial(2.3026, 0.0391, 2.3, num_samples=64, num_steps=25, peak=3e-3)
     assert trial_line(trial) == "one batch of 64: loss 2.3 → 0.0391 in 25 steps at 0.003"
     trial = replace(trial, has_dropout=True)

@@ -35,6 +35,13 @@ def test_bf16_is_measured_beside_fp32() -> None:
     assert speed.compute_fp32 is not None and speed.compute_fp32 > 100
 
 
+def test_augmentation_is_measured_beside_the_net() -> None:
+    made = build_parts(tk.compose(["data=digits", "model=cnn", "model.width=8", "augment=digits"]))
+    speed = measure_speed(made, run_schedule(made), torch.device("cpu"), cores=2)
+    assert speed.augmentation is not None and speed.augmentation > 100
+    assert measured().augmentation is None
+
+
 def test_the_rate_is_that_of_the_samples_read() -> None:
     given = parts()
 
@@ -58,6 +65,9 @@ def test_the_rate_is_that_of_the_samples_read() -> None:
     [
         ({}, None),
         ({"loader": 4e4}, None),
+        ({"augmentation": 2e5}, None),
+        ({"augmentation": 9e4, "num_samples": 10**7}, "slow_augmentation"),
+        ({"augmentation": 9e4, "num_samples": 10**5}, None),
         ({"loader": 3e4}, "slow_loader"),
         ({"loader": 3e4, "num_samples": 10**5}, None),  # two seconds
         ({"compute_fp32": 1.2e5}, None),

@@ -79,9 +79,13 @@ def logged_line(plan: PlanFacts) -> str:
 
 
 def speed_line(speed: Speed) -> str:
-    """Loader against net."""
-    slower = "loader" if speed.loader < speed.compute else "model"
-    rates = f"loader {speed.loader:,.0f} samples/s · forward and backward {speed.compute:,.0f}"
+    """Loader against augmentation and net, which take turns."""
+    step, augmented = 1 / speed.compute, ""
+    if speed.augmentation is not None:
+        step, augmented = step + 1 / speed.augmentation, f" · augmentation {speed.augmentation:,.0f}"
+    slower = "model" if speed.augmentation is None or speed.augmentation > speed.compute else "augmentation"
+    slower = "loader" if 1 / speed.loader > step else slower
+    rates = f"loader {speed.loader:,.0f} samples/s{augmented} · forward and backward {speed.compute:,.0f}"
     return f"{rates} · the {slower} limits"
 
 

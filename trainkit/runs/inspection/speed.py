@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from trainkit.data.augment import Augment, samples_of
 from trainkit.data.sources import DatasetSource, seeded
 from trainkit.runs.inspection.finding import Finding, Rule, warning
 from trainkit.runs.inspection.trial import LARGEST_BATCH, Learner, training_batch
@@ -40,6 +41,7 @@ class Speed:
         num_workers: Loader processes.
         cores: CPU cores.
         is_own: Whether batches come from the user's own loaders.
+        augmentation: Samples a second that are augmented; None where none are.
     """
 
     loader: float
@@ -50,12 +52,13 @@ class Speed:
     num_workers: int = 0
     cores: int = 1
     is_own: bool = False
+    augmentation: float | None = None
 
 
 def measure_speed(
     parts: Parts, schedule: RunSchedule, device: torch.device, cores: int, num_samples: int = LARGEST_BATCH
 ) -> Speed:
-    """Times the loader, and forward and backward of a copy of the net; random generators stay as they are.
+    """Times the loader, the augmentation, and forward and backward of a copy of the net; seeds stay as they are.
 
     Args:
         parts: Of a net.
@@ -69,6 +72,7 @@ def measure_speed(
     with seeded(parts.config.seed), torch.random.fork_rng(devices=devices):
         compute = _compute_rate(parts, device, precision, num_samples)
         fp32 = None if precision == "fp32" else _compute_rate(parts, device, "fp32", num_samples)
+        augmentation = None if parts.augment is None else _augment_rate(parts, parts.augment, device, num_samples)
         loader = _loader_rate(parts, schedule)
     return Speed(
         loader=loader,
@@ -78,7 +82,20 @@ def measure_speed(
         reads_dataset=isinstance(data.source, DatasetSource),
         num_workers=data.num_workers,
         cores=cores,
+        augmentation=augmentation,
     )
+
+
+def _augment_rate(parts: Parts, augment: Augment, device: torch.device, num_samples: int) -> float:
+    batch = training_batch(parts, device, num_samples)
+    samples, numbers = samples_of(batch), torch.arange(len(batch[1]))
+    num_classes = getattr(parts.task, "num_classes", None)
+
+    def work() -> int:
+        return len(augment(samples, numbers, 0, num_classes).target)
+
+    work()
+    return _rate(work, device)
 
 
 def _compute_rate(parts: Parts, device: torch.device, precision: str, num_samples: int) -> float:
@@ -148,5 +165,15 @@ def slow_bf16(speed: Speed) -> Iterator[Finding]:
         yield warning("slow_bf16", what, "trainer.precision", "trainer.precision=fp32")
 
 
-SPEED_RULES: tuple[Rule[Speed], ...] = (slow_loader, slow_bf16)
+def slow_augmentation(speed: Speed) -> Iterator[Finding]:
+    """Augmentation that takes longer than what is learned from it."""
+    if speed.augmentation is None or speed.augmentation > speed.compute:
+        return
+    seconds = speed.num_samples / speed.augmentation
+    if seconds >= WAITING_SECONDS:
+        what = f"augmentation takes longer than forward and backward: about {seconds:,.0f} s of the run"
+        yield warning("slow_augmentation", what, "augment", "fewer or simpler ones, or smaller pictures")
+
+
+SPEED_RULES: tuple[Rule[Speed], ...] = (slow_loader, slow_augmentation, slow_bf16)
 """Every rule on speed."""
