@@ -213,14 +213,19 @@ def test_a_bomb_is_refused_by_name(cli: Cli, tmp_path: Path) -> None:
     assert "1 image of 121 cannot be read:\n    dark/bomb.png: it unfolds to more than 89,478,485 pixels" in made.stderr
 
 
-def test_several_labels_are_refused_until_a_task_learns_them(cli: Cli, tmp_path: Path) -> None:
+def test_labels_of_one_cell_are_learned(cli: Cli, tmp_path: Path) -> None:
     names = [f"pics/dark/{number:03d}.png" for number in range(20)]
     pd.DataFrame({"file": names, "tags": ["a|b", "b"] * 10}).to_csv(tmp_path / "labels.csv", index=False)
     # Every image has b, which is told first.
     asked = ("fit", "data=images", "data.path=labels.csv", "data.target=tags", "data.separator='|'", *SHORT)
     assert "label 'b' is 1 in every row" in cli(*asked).stderr
-    pd.DataFrame({"file": names, "tags": ["a|b", ""] * 10}).to_csv(tmp_path / "labels.csv", index=False)
-    assert "the target has 2 labels, of which a sample may have several" in cli(*asked).stderr
+    pd.DataFrame({"file": names, "tags": ["a|b", "", "b"] * 6 + ["a", "b"]}).to_csv(
+        tmp_path / "labels.csv", index=False
+    )
+    made = cli(*asked, "run.dir=run")
+    assert (made.code, made.stderr) == (0, "") and "2 labels (auto)" in made.stdout
+    columns = ["row", "split", "file", "target_a", "target_b", "prediction", "p_a", "p_b"]
+    assert list(pd.read_parquet(tmp_path / "run" / "predictions.parquet")) == columns
 
 
 def test_check_looks_at_images(cli: Cli, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from trainkit.errors import ConfigError, DataError
 from trainkit.models import Network
 from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import find_devices
-from trainkit.runs.estimators import foreign_types, load_estimator, save_estimator
+from trainkit.runs.estimators import foreign_types, load_estimator, of_one_target, save_estimator
 from trainkit.runs.parts import Parts
 from trainkit.runs.predictors import flat_matrix
 from trainkit.runs.train import TrainOutcome, peak_memory
@@ -148,7 +148,7 @@ def _fit(estimator: Any, parts: Parts, rows: Tensor) -> None:
     """Fits on some rows of the pool, with the job's seed and the rows' weights."""
     source = parts.data.source
     assert isinstance(source, TensorSource)
-    inner = getattr(estimator, "estimator", estimator)  # of one for each of several targets
+    inner = of_one_target(estimator)
     if "random_state" in inner.get_params(deep=False) and inner.random_state is None:
         inner.set_params(random_state=parts.config.seed)
     matrix = flat_matrix(preprocessing(parts.data), map_inputs(source.inputs, lambda tensor: tensor[rows]))

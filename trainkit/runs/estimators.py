@@ -49,6 +49,12 @@ _LOADERS = frozenset(
 """How skops may make them; bound methods, functions and partials are not among them."""
 
 
+def of_one_target(estimator: Any) -> Any:
+    """What fits one target: the estimator inside scikit-learn's own for several, or else the estimator itself."""
+    is_each = type(estimator).__module__ == "sklearn.multioutput" and hasattr(estimator, "estimator")
+    return estimator.estimator if is_each else estimator
+
+
 def save_estimator(run: RunDirectory, estimator: Any) -> None:
     """Writes ``model.skops``."""
     import skops.io

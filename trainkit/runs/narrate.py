@@ -13,6 +13,7 @@ from trainkit.config.targets import PACKAGES, targets_of
 from trainkit.rundir import RunDirectory
 from trainkit.runs.check import DryBatch, monitored
 from trainkit.runs.devices import Devices
+from trainkit.runs.estimators import of_one_target
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.result import Result
 from trainkit.runs.schedule import RunSchedule
@@ -84,9 +85,8 @@ def _missing(target: np.ndarray) -> str:
 def model_line(parts: Parts) -> str:
     """The model, why it was chosen, and its size."""
     if parts.network is None:
-        name, inner = type(parts.estimator).__name__, getattr(parts.estimator, "estimator", None)
-        is_each = name.startswith("MultiOutput") and inner is not None
-        return f"{type(inner).__name__ + ' for each target' if is_each else name} (scikit-learn)"
+        one = of_one_target(parts.estimator)
+        return f"{type(one).__name__}{' for each target' * (one is not parts.estimator)} (scikit-learn)"
     total = sum(p.numel() for p in parts.network.net.parameters())
     count = sum(p.numel() for p in parts.network.net.parameters() if p.requires_grad)
     named = getattr(parts.network.net, "model_name", None)

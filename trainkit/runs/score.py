@@ -24,6 +24,7 @@ from trainkit.evaluation import (
     simple_baseline,
 )
 from trainkit.rundir import RunDirectory, atomic_path
+from trainkit.runs.estimators import of_one_target
 from trainkit.runs.parts import Parts
 from trainkit.types import DataSpec, Estimate, Predictions
 
@@ -176,8 +177,7 @@ def baseline(parts: Parts, test: Predictions) -> tuple[str, Predictions, Compari
 
 
 def _is_linear(estimator: Any) -> bool:
-    inner = getattr(estimator, "estimator", estimator)  # one for each of several targets
-    return type(inner).__module__.startswith("sklearn.linear_model")
+    return type(of_one_target(estimator)).__module__.startswith("sklearn.linear_model")
 
 
 def _several_baseline(parts: Parts, test: Predictions, matrix: np.ndarray | None) -> tuple[str, Predictions]:

@@ -60,7 +60,7 @@ class ConfusionMatrix(Pictures):
         if not is_class and not self.skip_numbers:
             kind = "a number" if data.spec.target_kind == "number" else "several labels"
             what = f"ConfusionMatrix shows classes, and '{data.spec.target_name}' is {kind}"
-            raise ConfigError(what, where="callbacks", hint="callbacks=samples draws predicted against true targets")
+            raise ConfigError(what, where="callbacks", hint="callbacks=samples draws predicted against true numbers")
 
     def is_shown(self, trainer: L.Trainer, number: int, step: int) -> bool:
         """Never, where it stays away."""
