@@ -59,11 +59,20 @@ def test_a_probe_trains_the_head_alone_and_no_statistic_moves(cache: str, tmp_pa
 def test_cached_features_give_the_same_head_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cached = fit(tmp_path / "cached", *IMAGES, PROBE, "model.dropout=0.0")
     out = capsys.readouterr().out
-    assert "cache  features of 1,797 samples in " in out and " parameters train\n" in out
+    assert "cache  features of 1,797 samples in " in out and " parameters train, the others stay random\n" in out
     plain = fit(tmp_path / "plain", *IMAGES, PROBE, "model.dropout=0.0", "finetune.cache=false")
     assert "cache  " not in capsys.readouterr().out
     for name, tensor in load_file(plain.weights).items():
         torch.testing.assert_close(load_file(cached.weights)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_what_stays_random_is_told_and_what_was_learned_is_not(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = fit(tmp_path / "first", *IMAGES, "trainer.max_epochs=1")
+    capsys.readouterr()
+    out = cli("fit", *IMAGES, PROBE, f"init_from={first.path}", "trainer.max_epochs=1").stdout
+    assert " parameters train\n" in out and "random" not in out
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,16 @@ def model_line(parts: Parts) -> str:
     count = sum(p.numel() for p in parts.network.net.parameters() if p.requires_grad)
     named = getattr(parts.network.net, "model_name", None)
     name = parts.notes.get("model") or named or type(parts.network.net).__name__
-    return f"{name} · {count:,} parameters" if count == total else f"{name} · {count:,} of {total:,} parameters train"
+    if count == total:
+        return f"{name} · {count:,} parameters"
+    return f"{name} · {count:,} of {total:,} parameters train" + ", the others stay random" * _is_random(parts)
+
+
+def _is_random(parts: Parts) -> bool:
+    """Whether a net of ours begins without weights from anywhere; one of the user's own may bring them itself."""
+    config = parts.config
+    is_ours = parts.live.model is None and str(config.model.get("_target_")).startswith("trainkit.models.")
+    return is_ours and not any((config.model.get("weights"), config.get("init_from"), config.get("resume_from")))
 
 
 def plan_line(parts: Parts, schedule: RunSchedule, devices: Devices) -> str:
