@@ -66,11 +66,8 @@ def test_cached_features_give_the_same_head_and_say_so(tmp_path: Path, capsys: p
         torch.testing.assert_close(load_file(cached.weights)[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_what_stays_random_is_told_and_what_was_learned_is_not(
-    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_stays_random_is_told_and_what_was_learned_is_not(cli: Cli, tmp_path: Path) -> None:
     first = fit(tmp_path / "first", *IMAGES, "trainer.max_epochs=1")
-    capsys.readouterr()
     out = cli("fit", *IMAGES, PROBE, f"init_from={first.path}", "trainer.max_epochs=1").stdout
     assert " parameters train\n" in out and "random" not in out
 
