@@ -69,7 +69,7 @@ def test_cached_features_give_the_same_head_and_say_so(tmp_path: Path, capsys: p
 def test_what_stays_random_is_told_and_what_was_learned_is_not(cli: Cli, tmp_path: Path) -> None:
     first = fit(tmp_path / "first", *IMAGES, "trainer.max_epochs=1")
     out = cli("fit", *IMAGES, PROBE, f"init_from={first.path}", "trainer.max_epochs=1").stdout
-    assert " parameters train\n" in out and "random" not in out
+    assert " parameters train\n" in out and "stay random" not in out
 
 
 @pytest.mark.parametrize(
