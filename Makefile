@@ -19,10 +19,10 @@ demo: .venv/.installed
 	.venv/bin/trainkit fit
 
 test: .venv/.installed-test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-all: .venv/.installed-test
-	.venv/bin/python -m pytest -m ""
+	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m ""
 
 lint: .venv/.installed-dev
 	.venv/bin/ruff check .

@@ -108,7 +108,7 @@ def test_the_script_is_known_by_name_and_content(tmp_path: Path, monkeypatch: py
     parts = build_parts(tk.compose(["data=wine", "model=mlp"]))
     script = tmp_path / "train.py"
     script.write_text("print(1)\n")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     assert environment(parts, CPU)["script"] == {"file": "train.py", "sha256": sha256(script)}
     monkeypatch.delattr(sys.modules["__main__"], "__file__")
     assert environment(parts, CPU)["script"] is None
