@@ -131,6 +131,19 @@ def test_intervals_cover_the_truth() -> None:
     assert 88 <= held <= 99
 
 
+def test_an_interval_of_many_labels_holds_its_own_estimate() -> None:
+    """Ties of rows that come twice make the average precision of every resample higher than that of the rows."""
+    generator = np.random.default_rng(0)
+    target, scores = generator.random((300, 100)) < 0.1, generator.random((300, 100))
+    names = tuple(map(str, range(100)))
+    made = Predictions(np.arange(300), target.astype(float), scores, class_names=names, is_multilabel=True)
+    found = score(made, resamples=100)
+    for name in ("auroc_macro", "average_precision_macro", "f1_macro", "log_loss"):
+        assert found[name].low < found[name].value < found[name].high
+    difference = compare(made, replace(made, probabilities=scores.round(1)), "average_precision_macro", resamples=100)
+    assert difference.difference.low < difference.difference.value < difference.difference.high
+
+
 def test_groups_are_drawn_whole() -> None:
     made = labels()
     groups = np.arange(150) // 10

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trainkit.errors import ConfigError, DataError, did_you_mean, one_of
 from trainkit.evaluation.checked import Checked
-from trainkit.evaluation.intervals import bootstrap, check_options, percentile_estimate, z_value
+from trainkit.evaluation.intervals import bootstrap, centred, check_options, percentile_estimate, z_value
 from trainkit.evaluation.metrics import checked, metrics_for
 from trainkit.evaluation.several import Several, several_names
 from trainkit.types import Estimate, Predictions, decimals_for
@@ -96,7 +96,8 @@ def compare(
         functions = [partial(chosen.function, rows) for rows in (rows_a, rows_b)]
         of_a, of_b = bootstrap(functions, len(rows_a), resamples, seed, ids, max(1, len(several_names(a))))
         value = float(chosen(rows_a)[0] - chosen(rows_b)[0])
-        difference = percentile_estimate(value, of_a - of_b, len(rows_a), resamples, confidence, num_groups)
+        samples = centred(of_a - of_b, value) if chosen.is_mean else of_a - of_b
+        difference = percentile_estimate(value, samples, len(rows_a), resamples, confidence, num_groups)
     return Comparison(metric, difference, _better(difference, chosen.higher_is_better), chosen.higher_is_better)
 
 

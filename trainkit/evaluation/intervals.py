@@ -37,6 +37,8 @@ def score(
     proportions of rows have Wilson's interval (*JASA* 22, 1927), and an AUROC of exactly 1 or 0 Newcombe's (*Statistics
     in Medicine* 25, 2006, method 5).
 
+    A mean over several targets has its resamples centred at the estimate, see ``centred``.
+
     Rows of one group are alike, so that whole groups are drawn (Field and Welsh, *JRSS B* 69, 2007), for proportions
     too, and the percentiles are widened for few groups (Hesterberg, *The American Statistician* 69, 2015, section 3.3).
     Closed forms are then left to the values 0 and 1, and count groups in place of rows.
@@ -87,7 +89,23 @@ def _estimate(
         low = float(np.mean(lows))  # of a mean over labels on the safe side: they will not all be at their worst
         ends = (low, 1.0) if value == 1.0 else (0.0, 1.0 - low)
         return Estimate(value, *ends, n=num_rows, method=f"newcombe{units}")
+    if metric.is_mean:
+        samples = np.minimum(centred(samples, value), 1.0 if metric.higher_is_better else np.inf)
     return percentile_estimate(value, samples, num_rows, asked, confidence, num_groups)
+
+
+def centred(samples: Floats, value: float) -> Floats:
+    """Values on resamples, shifted so that their mean is the point estimate.
+
+    Rows that come twice are ties, which make some metrics better in a resample than on the rows (average precision
+    most). Of one target that is little beside its interval; of a mean over many targets it can be more than all of it.
+
+    Args:
+        samples: float64 [R]; nan where undefined.
+        value: The point estimate.
+    """
+    defined = samples[~np.isnan(samples)]
+    return samples + (value - defined.mean()) if len(defined) else samples
 
 
 def _targets_of(rows: Several, metric: Metric) -> list[Checked]:

@@ -35,6 +35,7 @@ class Metric:
         function: From checked predictions and float64 weights [R, N] to float64 [R].
         is_proportion: Whether it is a share of independent rows, which has an interval in closed form.
         column: Place of the target, of a metric of one of several; None of others.
+        is_mean: Whether it is a mean over several targets, whose resamples are to be centred.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Metric:
     function: MetricFunction
     is_proportion: bool = False
     column: int | None = None
+    is_mean: bool = False
 
     def __call__(self, predictions: Predictions | Scored, weights: npt.ArrayLike | None = None) -> Floats:
         """The metric for each row of weights.
@@ -241,12 +243,12 @@ _QUANTILES = (
 )
 _NUMBERS = (Metric("rmse", False, _rmse), Metric("mae", False, _mae), Metric("r2", True, _r2))
 _LABELS = (
-    Metric("auroc_macro", True, mean_of_columns(_auroc)),
-    Metric("average_precision_macro", True, mean_of_columns(_average_precision)),
-    Metric("f1_macro", True, mean_of_columns(_f1)),
+    Metric("auroc_macro", True, mean_of_columns(_auroc), is_mean=True),
+    Metric("average_precision_macro", True, mean_of_columns(_average_precision), is_mean=True),
+    Metric("f1_macro", True, mean_of_columns(_f1), is_mean=True),
     Metric("f1_micro", True, f1_micro),
     Metric("subset_accuracy", True, subset_accuracy, is_proportion=True),
-    Metric("log_loss", False, mean_of_columns(_log_loss)),
+    Metric("log_loss", False, mean_of_columns(_log_loss), is_mean=True),
 )
 
 
@@ -256,7 +258,7 @@ def _of_labels(names: Sequence[str]) -> list[Metric]:
 
 def _of_numbers(names: Sequence[str]) -> list[Metric]:
     each = [metric for of_one in _NUMBERS for metric in _each(of_one, names)]
-    return [Metric("r2_macro", True, mean_of_columns(_r2)), *each]
+    return [Metric("r2_macro", True, mean_of_columns(_r2), is_mean=True), *each]
 
 
 def _each(metric: Metric, names: Sequence[str]) -> list[Metric]:
