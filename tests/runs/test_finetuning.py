@@ -148,7 +148,6 @@ def test_a_run_is_tuned_from_the_weights_of_another(cli: Cli, tmp_path: Path) ->
         (("finetune.head_lr=0",), "head_lr is 0"),
         (("finetune.unfreeze_every=5",), "nothing is frozen that could be unfrozen"),
         (("finetune=gradual", "finetune.unfreeze_every=1.5"), "unfreeze_every is 1.5"),
-        (("finetune=gradual", "trainer.devices=2"), "processes of a group cannot unfreeze blocks as they go"),
         (("finetune.cache=true",), "features cannot be computed once: more than the head trains, or moves"),
         (("finetune.freeze=['*']",), "the model has no trainable parameters"),
     ],

@@ -19,19 +19,6 @@ from trainkit.runs.hooks import looks_at_batches
 from trainkit.runs.parts import Parts
 
 
-def check_tuning(parts: Parts) -> None:
-    """Raises for what cannot be tuned as asked.
-
-    Raises:
-        ConfigError: Features cannot be cached, or several processes would have to unfreeze together.
-    """
-    probed_head(parts)
-    section = parts.config.get("finetune")
-    if section is not None and section.unfreeze_every is not None and parts.config.trainer.devices > 1:
-        what = "processes of a group cannot unfreeze blocks as they go"
-        raise ConfigError(what, where="finetune.unfreeze_every", expected="null, or trainer.devices=1")
-
-
 def probed_head(parts: Parts) -> str | None:
     """Name of the head that trains alone on what can be computed once; None where it does not.
 

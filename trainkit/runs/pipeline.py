@@ -21,7 +21,7 @@ from trainkit.runs.completion import Reporter, Run, finish
 from trainkit.runs.computing import check_computing
 from trainkit.runs.devices import find_devices
 from trainkit.runs.directory import begin, check_place, keep_moved
-from trainkit.runs.features import check_tuning
+from trainkit.runs.features import probed_head
 from trainkit.runs.job import Job, asked_job, say_finished
 from trainkit.runs.launch import packed
 from trainkit.runs.load import load_initial
@@ -134,7 +134,7 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
     callbacks = build_callbacks(parts)
     check_batches(parts)
     check_computing(parts.network, parts.config.trainer, devices.accelerator == "cuda")
-    check_tuning(parts)
+    probed_head(parts)  # which says what cannot be cached
     make_views(parts.config.evaluation.tta, parts.data.spec, parts.augment)
     schedule = run_schedule(parts)
     check_schedule(parts, schedule, callbacks)

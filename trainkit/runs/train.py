@@ -18,6 +18,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import DictConfig
 
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
@@ -172,7 +173,7 @@ def _trainer(
     trainer = L.Trainer(
         accelerator=devices.accelerator,
         devices=devices.count,
-        strategy=DDPStrategy(timeout=timedelta(seconds=config.launch.timeout_seconds)) if world > 1 else "auto",
+        strategy=_group(config) if world > 1 else "auto",
         precision=lightning_precision(config.trainer.precision),
         max_steps=schedule.total_steps,
         max_epochs=-1,
@@ -188,6 +189,14 @@ def _trainer(
         plugins=[AtomicCheckpointIO()],
     )
     return trainer, progress
+
+
+def _group(config: DictConfig) -> DDPStrategy:
+    """Several processes; what does not train yet has no gradient to wait for, and is looked for where that changes."""
+    section = config.get("finetune")
+    unfreezes = section is not None and section.unfreeze_every is not None
+    timeout = timedelta(seconds=config.launch.timeout_seconds)
+    return DDPStrategy(timeout=timeout, find_unused_parameters=unfreezes)
 
 
 def _process() -> tuple[int, int]:
