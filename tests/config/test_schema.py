@@ -48,7 +48,9 @@ def test_yaml_and_schema_have_the_same_defaults(section: str) -> None:
     composed = compose()[section]
     if section == "trainer":
         assert composed.channels_last == "auto"
-        composed.channels_last = False  # as runs had it before there was a choice, which the schema fills in for them
+        assert composed.flat_parameters == "auto"
+        # As runs had it before there was a choice, which the schema fills in for them.
+        composed.channels_last = composed.flat_parameters = False
     assert OmegaConf.to_container(composed) == OmegaConf.to_container(OmegaConf.structured(SECTIONS[section]))
 
 

@@ -61,10 +61,10 @@ def test_intervals_of_checkpoints_and_validation_end_an_execution() -> None:
 @pytest.mark.parametrize(
     ("overrides", "callbacks", "steps", "notice"),
     [
-        ([], (), 16, None),
+        ([], (), 50, None),
         (["trainer.steps_per_execution=7"], (Looks(),), 7, None),
-        ([], (LooksAway(), Stops("val/loss")), 16, None),
-        (["callbacks=early_stopping"], (), 16, None),
+        ([], (LooksAway(), Stops("val/loss")), 50, None),
+        (["callbacks=early_stopping"], (), 50, None),
         (["+callbacks.mine._target_=tests_looks.Looks"], (), 1, "Looks looks at every batch: one step at a time"),
         ([], (LooksToo(),), 1, "LooksToo looks at every batch: one step at a time"),
         ([], (Looks(),), 1, "Looks looks at every batch: one step at a time"),

@@ -129,6 +129,7 @@ def _check_trainer(cfg: DictConfig) -> None:
         raise ConfigError(f"{where} is {steps!r}", where=where, expected="auto, or an integer of at least 1")
     trainer.precision = precision_name(trainer.precision)
     _check_flag(trainer, "channels_last", "true, false or auto", ("auto",))
+    _check_flag(trainer, "flat_parameters", "true, false or auto", ("auto",))
     if not isinstance(trainer.compile, DictConfig):
         _check_flag(trainer, "compile", "true, false, or settings of torch.compile such as {mode: max-autotune}")
     _check_choice("trainer.accelerator", trainer.accelerator, _ACCELERATORS)

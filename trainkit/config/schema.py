@@ -50,6 +50,8 @@ class TrainerConfig:
         compile: Whether ``torch.compile`` compiles the net, or its settings, ``{mode: max-autotune}``. Default False.
         channels_last: Whether images and kernels have their channels last in memory; ``auto`` for nets with
             convolutions on images. Default False, as runs before 0.4.0 had it.
+        flat_parameters: Whether parameters, gradients and moments are laid out in one buffer each where the optimizer
+            and the run allow: ``auto``. Default False, as runs before 0.5.0 had it.
         activation_checkpointing: Names of modules, with wildcards, whose activations are computed anew in the backward
             pass instead of kept; or None. Default None.
         steps_per_execution: Optimizer steps run between callbacks, or ``auto``. Default ``auto``.
@@ -73,6 +75,7 @@ class TrainerConfig:
     ema: float | None = None
     compile: Any = False
     channels_last: Any = False
+    flat_parameters: Any = False
     activation_checkpointing: list[str] | None = None
     steps_per_execution: Any = "auto"
     val_every_n_epochs: int | None = 1

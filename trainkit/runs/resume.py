@@ -33,8 +33,8 @@ MAY_CHANGE = (
     *("trainer.val_every_n_epochs", "trainer.val_every_n_steps", INTERVAL),
     *("trainer.devices", "trainer.accelerator", "trainer.threads", "trainer.precision", "trainer.deterministic"),
     *("trainer.accumulate", "trainer.steps_per_execution", "data.num_workers"),
-    *("trainer.compile", "trainer.channels_last", "trainer.activation_checkpointing"),
-    *("data.cache", "data.cache_dir"),
+    *("trainer.compile", "trainer.channels_last", "trainer.flat_parameters"),
+    *("trainer.activation_checkpointing", "data.cache", "data.cache_dir"),
     *("scheduler", "callbacks", "logger", "checkpoint", "launch", "evaluation", "run", "resume_from"),
 )
 """Keys and sections that a run may have otherwise than the one it goes on from: how long it trains, on what and with

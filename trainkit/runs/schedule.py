@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from trainkit.data.plan import ExecutionPlan
 from trainkit.data.sources import TensorSource
 from trainkit.runs.hooks import looks_at_batches
 from trainkit.runs.parts import Parts
 
-STEPS_PER_EXECUTION = 16
+MOST_STEPS, MOST_BYTES, MOST_SECONDS = 50, 2**23, 0.05
+"""Of an execution, where the user leaves that to us."""
+
+OPERATIONS_PER_SECOND = 2e10
+"""Of a slow core; a faster machine has shorter executions."""
+
 LOG_POINTS = 20
 LOG_EVERY_AT_MOST = 50
 
@@ -65,4 +72,19 @@ def _steps_per_execution(parts: Parts) -> tuple[int, str | None]:
     looker = looks_at_batches(parts)
     if looker:
         return 1, f"{looker} looks at every batch: one step at a time"
-    return STEPS_PER_EXECUTION, None
+    return affordable_steps(parts), None
+
+
+def affordable_steps(parts: Parts) -> int:
+    """Steps of an execution: as many as gather few megabytes and take some tens of milliseconds, by a rough estimate.
+
+    What it comes to makes no difference to what is learned.
+    """
+    data, network = parts.data, parts.network
+    assert network is not None
+    inputs = data.source.fetch(data.rows("train")[:1], 0)[0]
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    nbytes = data.batch_size * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    weights = sum(p.numel() for p in network.parameters())
+    seconds = 6 * data.batch_size * weights / OPERATIONS_PER_SECOND  # forward once, backward twice, each two operations
+    return max(1, min(MOST_STEPS, MOST_BYTES // max(nbytes, 1), int(MOST_SECONDS / max(seconds, 1e-9))))

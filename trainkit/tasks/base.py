@@ -81,6 +81,10 @@ class Task(nn.Module, abc.ABC):
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as predictions: float64 probabilities [B, K], or values [B] ([B, T]) in the target's own unit."""
 
+    def train_predictions(self, outputs: Tensor) -> Tensor:
+        """What ``train_metrics`` take: ``predictions``, unless they do with less."""
+        return self.predictions(outputs)
+
     def merge(self, outputs: Tensor) -> Tensor:
         """Outputs [B, ...] that stand for those of all members of a net, [B, M, ...]: their mean, unless overridden."""
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32)).mean(dim=1)  # a mean in bf16 is noise

@@ -159,6 +159,11 @@ class Classification(Task):
             return torch.stack([1 - positive, positive], dim=1)
         return outputs.double().softmax(dim=1)
 
+    def train_predictions(self, outputs: Tensor) -> Tensor:
+        """Logits of more than two classes, of which accuracy takes the largest."""
+        is_ours = type(self).train_metrics is Classification.train_metrics
+        return outputs if is_ours and self.num_classes > 2 else self.predictions(outputs)
+
     def merge(self, outputs: Tensor) -> Tensor:
         """Logits of the mean of the members' probabilities.
 

@@ -16,24 +16,23 @@ def params_with_grad(optimizer: Optimizer) -> list[nn.Parameter]:
 
 
 def divide_by_weight(
-    params: Sequence[nn.Parameter], weights: Sequence[Tensor | float], nominal: float, world_size: int
+    grads: Sequence[Tensor], weights: Sequence[Tensor | float], nominal: float, world_size: int
 ) -> None:
     """Turns gradients of sums over ``nominal`` samples into gradients of the sum over the summed weight, in place.
 
     Args:
-        params: Those with gradients.
+        grads: Of all parameters that have one.
         weights: Of this process's micro-batches.
         nominal: Samples of a process that the sums were divided by.
         world_size: Processes of the group, whose gradients have been averaged.
     """
     if world_size == 1 and not any(isinstance(weight, Tensor) for weight in weights) and sum(weights) == nominal:
         return
-    grads = [p.grad for p in params if p.grad is not None]
     total = torch.as_tensor(sum(weights), dtype=torch.float64, device=grads[0].device)
     if world_size > 1:
         torch.distributed.all_reduce(total)
     factor = nominal * world_size / torch.where(total > 0, total, 1.0)
-    torch._foreach_mul_(grads, factor.to(grads[0].dtype))
+    torch._foreach_mul_(list(grads), factor.to(grads[0].dtype))
 
 
 def or_one(weight: Tensor | float) -> Tensor | float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,6 +22,7 @@ from trainkit.tasks import Task
 from trainkit.training.average import WeightAverage
 from trainkit.training.evaluation_steps import EvaluationSteps
 from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad, unscale
+from trainkit.training.lean import LeanSteps, can_be_lean
 from trainkit.training.parts import micro_batches
 from trainkit.training.random_state import get_random_state, set_random_state
 from trainkit.training.window import LogWindow
@@ -84,6 +85,8 @@ class TrainModule(EvaluationSteps):
         self._grad_norm: Tensor | None = None
         self._norm_wanted, self._lr = False, 0.0
         self._random_state: dict[str, Any] | None = None
+        self.wants_lean, self.wants_flat, self._lacks_gradients = False, False, False
+        self.lean: LeanSteps | None = None
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler built for the run's total of optimizer steps."""
@@ -108,6 +111,8 @@ class TrainModule(EvaluationSteps):
         if execution is not None and execution.state.step != step_now:
             raise RuntimeError(f"the loader stands at step {execution.state.step}, the trainer at {step_now}")
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = step_now - 1
+        if self.lean is not None:
+            self._lr, self._grad_norm = self.lean.lr, self.lean.grad_norm
         self.window.update(
             [output for outputs in done for output in outputs], self.task, sum(s.num_samples for s in steps)
         )
@@ -118,9 +123,13 @@ class TrainModule(EvaluationSteps):
     def _optimizer_step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
         if self.before_step is not None:
             self.before_step(self.trainer.global_step)
+        if self.lean is not None:
+            return self.lean.step(batch, step, is_last)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        outputs = self._backward(batch, step)
+        outputs, weights, nominal = self._backward_of(batch, step)
+        grads = [p.grad for p in params_with_grad(self._raw_optimizer()) if p.grad is not None]
+        self._divide(grads, weights, nominal)
         self._norm_wanted = is_last
         self._lr = optimizer.param_groups[0]["lr"]
         optimizer.step()
@@ -135,25 +144,33 @@ class TrainModule(EvaluationSteps):
             scheduler.step()  # type: ignore[union-attr]
         return outputs
 
-    def _backward(self, batch: Any, step: Step) -> list[StepOutput]:
+    def _backward_of(self, batch: Any, step: Step) -> tuple[list[StepOutput], list[Any], float | None]:
+        """Gradients of one step: of its sum over ``nominal`` samples, or None where they are of its mean already.
+
+        Returns:
+            Outputs and weights of the micro-batches (none of a ghost), and ``nominal``.
+        """
         parts = micro_batches(batch, step, self.augment, getattr(self.task, "num_classes", None), self.trainer)
         is_whole = len(parts) == 1 and self.trainer.world_size == 1
         nominal = step.num_samples / self.trainer.world_size if isinstance(batch, Execution) else 1.0
+        backward = self.manual_backward if self.lean is None else torch.autograd.backward
         outputs = []
         for part in parts:
             with nullcontext() if part is parts[-1] else self._unsynced():
                 output = self.loss(part)
                 if is_whole:
-                    self.manual_backward(output.loss_sum / or_one(output.weight))
+                    backward(output.loss_sum / or_one(output.weight))
                 else:
-                    self.manual_backward(output.loss_sum * (0.0 if step.is_ghost else 1.0) / nominal)
+                    backward(output.loss_sum * (0.0 if step.is_ghost else 1.0) / nominal)
             outputs.append(output._replace(loss_sum=output.loss_sum.detach(), outputs=output.outputs.detach()))
         if step.is_ghost:
             outputs = []
-        if not is_whole:
-            weights = [output.weight for output in outputs]
-            divide_by_weight(params_with_grad(self._raw_optimizer()), weights, nominal, self.trainer.world_size)
-        return outputs
+        return outputs, [output.weight for output in outputs], None if is_whole else nominal
+
+    def _divide(self, grads: Sequence[Tensor], weights: Sequence[Any], nominal: float | None) -> None:
+        """Makes gradients of a sum over ``nominal`` samples those of the sum over the weight; None leaves them."""
+        if nominal is not None:
+            divide_by_weight(grads, weights, nominal, self.trainer.world_size)
 
     def _unsynced(self) -> AbstractContextManager[Any]:
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
@@ -179,7 +196,10 @@ class TrainModule(EvaluationSteps):
         values["lr"] = torch.tensor(self._lr)
         if self._grad_norm is not None:
             values["grad_norm"] = self._grad_norm.detach()
-        self.log_dict(values, on_step=True, on_epoch=False, batch_size=1, logger=False)
+        if self.lean is None:
+            self.log_dict(values, on_step=True, on_epoch=False, batch_size=1, logger=False)
+        else:  # what that comes to, without a millisecond for each value
+            self.trainer.callback_metrics.update(values)
         # Written here and not by Lightning, which does so after the batch's callbacks: a checkpoint of this step would
         # be ahead of its own curves.
         plain = {name: float(value) for name, value in values.items()} | {"epoch": self.current_epoch}
@@ -200,11 +220,24 @@ class TrainModule(EvaluationSteps):
     def on_train_start(self) -> None:
         """Puts the random generators back where a resumed run left them."""
         self.window.start_clock()
+        if self.wants_lean and can_be_lean(self, TrainModule):
+            is_flat = self.wants_flat and not self._lacks_gradients and self.compiled is None
+            self.lean = LeanSteps(self, is_flat)
         if self.average is not None:
             self.average.begin(self)
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None
+
+    def on_train_end(self) -> None:
+        """Gives the parameters memory of their own again."""
+        self.release()
+
+    def release(self) -> None:
+        """As ``on_train_end``; for a training that ended by an error too."""
+        if self.lean is not None:
+            self.lean.release()
+            self.lean = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds each process's random generators and unfinished log window, and the average of the weights."""
@@ -214,6 +247,8 @@ class TrainModule(EvaluationSteps):
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, mine)
         checkpoint["trainkit"] = {"processes": everyone}
+        if self._lacks_gradients or (self.lean is not None and self.lean.lacks_gradients):
+            checkpoint["trainkit"]["lacks_gradients"] = True
         if self.average is not None:
             checkpoint["trainkit"]["average"] = self.average.state()
 
@@ -221,6 +256,7 @@ class TrainModule(EvaluationSteps):
         """Takes back this process's random generators and log window; a changed number of processes starts afresh."""
         saved = checkpoint.get("trainkit", {})
         everyone = saved.get("processes", [])
+        self._lacks_gradients = bool(saved.get("lacks_gradients"))
         if self.average is not None and "average" in saved:
             self.average.load(saved["average"])
         if len(everyone) == self.trainer.world_size:

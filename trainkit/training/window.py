@@ -43,7 +43,7 @@ class LogWindow(nn.Module):
             return
         weight = sum(output.weight for output in outputs)
         self.loss.update(torch.stack([output.loss_sum for output in outputs]).double().sum(), weight)
-        predictions = task.predictions(torch.cat([output.outputs for output in outputs]))
+        predictions = task.train_predictions(torch.cat([output.outputs for output in outputs]))
         self.metrics.update(predictions, task.plain_target(torch.cat([output.target for output in outputs])))
 
     def close(self) -> dict[str, Tensor]:

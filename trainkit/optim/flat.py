@@ -1,0 +1,282 @@
+"""Parameters, gradients and moments of an optimizer as views into one buffer each, stepped by one operation a group.
+
+To the outside the optimizer stays as it is: its parameters, groups, learning rates and state dicts are ordinary ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+LAYOUTS = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
+
+NO_LOOK = 2**20
+"""Optimizer steps after which it is no longer looked whether every parameter has a gradient."""
+
+
+@dataclass
+class Bucket:
+    """Parameters of one group that have been stepped equally often, as slices of the buffers.
+
+    Attributes:
+        group: Of the optimizer; its learning rate and other settings are read at each step.
+        params: The parameters.
+        weights: float [n], all of them.
+        grads: float [n], their gradients.
+        moments: Running averages by the name that the optimizer's state has for them, float [n] each.
+        step: Steps so far, float []; None for SGD.
+        is_first: Whether SGD's momentum has seen no gradient yet.
+    """
+
+    group: dict[str, Any]
+    params: list[nn.Parameter]
+    weights: Tensor
+    grads: Tensor
+    moments: dict[str, Tensor]
+    step: Tensor | None
+    is_first: bool = False
+
+
+class FlatParameters:
+    """Takes the place of an optimizer's own step while training goes on.
+
+    Where a parameter has no gradient an optimizer leaves it alone, which a buffer cannot tell from a gradient of 0. It
+    is looked for at the first steps, and at each that is a power of two: ``looks_at``, ``begin_look``,
+    ``end_look``.
+
+    Args:
+        optimizer: One that ``can_flatten`` takes.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.update = _UPDATES[type(optimizer)]
+        self.buckets: list[Bucket] = []
+        self.weights, self.grads = list[Tensor](), list[Tensor]()
+        self.trains = [p.requires_grad for p in _params(optimizer)]
+        by_type: dict[tuple[torch.dtype, torch.device], list[tuple[dict[str, Any], list[nn.Parameter]]]] = {}
+        for group, params in _alike(optimizer):
+            by_type.setdefault((params[0].dtype, params[0].device), []).append((group, params))
+        for groups in by_type.values():
+            self._add(groups)
+        self._hook = optimizer.register_state_dict_pre_hook(self._publish)
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # torch's schedules warn of one that is not stepped
+
+    def _add(self, groups: list[tuple[dict[str, Any], list[nn.Parameter]]]) -> None:
+        """Lays out the parameters of one type and device."""
+        everyone = [p for _, params in groups for p in params]
+        weights, grads = (everyone[0].new_zeros(sum(p.numel() for p in everyone)) for _ in range(2))
+        moments = {name: torch.zeros_like(weights) for name in _moments(self.optimizer)}
+        self.weights.append(weights)
+        self.grads.append(grads)
+        end = 0
+        for group, params in groups:
+            start = end
+            is_first = not any(self.optimizer.state.get(p) for p in params)
+            step = self.optimizer.state[params[0]].get("step") if not is_first else None
+            for p in params:
+                state = self.optimizer.state[p]
+                place = _view(weights, p, end)
+                place.copy_(p.data)
+                for name, moment in moments.items():
+                    own = _view(moment, p, end)
+                    if isinstance(state.get(name), Tensor):
+                        own.copy_(state[name])
+                    state[name] = own
+                p.data = place
+                end += p.numel()
+            cut = slice(start, end)
+            count = (
+                torch.zeros((), dtype=torch.float32, device=weights.device) if step is None else step.float().clone()
+            )
+            self.buckets.append(
+                Bucket(
+                    group,
+                    params,
+                    weights[cut],
+                    grads[cut],
+                    {name: moment[cut] for name, moment in moments.items()},
+                    None if isinstance(self.optimizer, SGD) else count,
+                    is_first,
+                )
+            )
+
+    @staticmethod
+    def looks_at(step: int) -> bool:
+        """Whether gradients are looked for at an optimizer step, 0 for the first; it depends on nothing else."""
+        return step & (step - 1) == 0 and step < NO_LOOK
+
+    def begin_look(self) -> None:
+        """Before a backward pass: parameters without a gradient are to stay without."""
+        for bucket in self.buckets:
+            for p in bucket.params:
+                p.grad = None
+
+    def end_look(self) -> bool:
+        """After it: takes the gradients into the buffers; False, and nothing done, where one is missing or sparse."""
+        for bucket in self.buckets:
+            if any(p.grad is None or p.grad.layout != torch.strided for p in bucket.params):
+                return False
+        self.attach(is_copied=True)
+        return True
+
+    def attach(self, is_copied: bool = False) -> None:
+        """Has every gradient be a view into the buffer, with what it holds or as it stands there."""
+        for bucket in self.buckets:
+            start = bucket.grads.storage_offset()
+            for p in bucket.params:
+                place = torch.as_strided(bucket.grads, p.size(), p.stride(), start)
+                if is_copied and p.grad is not None:
+                    place.copy_(p.grad)
+                p.grad = place
+                start += p.numel()
+
+    def attach_lost(self) -> None:
+        """Between steps, when all gradients are 0: attaches them again where a ``zero_grad()`` has set them to None."""
+        if any(bucket.params[0].grad is None for bucket in self.buckets):
+            self.attach()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Steps all parameters."""
+        for bucket in self.buckets:
+            self.update(bucket)
+
+    def zero_grad(self) -> None:
+        """Sets the gradients to 0."""
+        for grads in self.grads:
+            grads.zero_()
+
+    def is_current(self) -> bool:
+        """Whether the same parameters train as when this was made."""
+        return self.trains == [p.requires_grad for p in _params(self.optimizer)]
+
+    def _publish(self, optimizer: Optimizer) -> None:
+        """Gives each parameter's state a count of steps of its own, as an ordinary optimizer goes on from."""
+        for bucket in self.buckets:
+            if bucket.step is not None:
+                for p in bucket.params:
+                    optimizer.state[p]["step"] = bucket.step.clone()
+
+    def release(self) -> None:
+        """Gives every parameter and its state memory of their own again, and no gradient."""
+        self._publish(self.optimizer)
+        self._hook.remove()
+        for bucket in self.buckets:
+            for p in bucket.params:
+                p.data = p.data.clone()
+                p.grad = None
+                state = self.optimizer.state[p]
+                for name in bucket.moments:
+                    state[name] = state[name].clone()
+        self.buckets = []
+
+
+def can_flatten(optimizer: Optimizer) -> bool:
+    """Whether an optimizer is AdamW, Adam or SGD with its fused step, over dense parameters, and nothing beside."""
+    if type(optimizer) not in _UPDATES or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return False
+    unusual = ("amsgrad", "capturable", "differentiable", "foreach")
+    if not all(group.get("fused") and not any(group.get(name) for name in unusual) for group in optimizer.param_groups):
+        return False
+    if any(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
+        return False
+    return all(p.is_floating_point() and _is_dense(p) for p in _params(optimizer))
+
+
+def _params(optimizer: Optimizer) -> Iterator[nn.Parameter]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def _is_dense(p: Tensor) -> bool:
+    """Whether its elements fill a stretch of memory."""
+    dimensions = {torch.channels_last: 4, torch.channels_last_3d: 5}
+    return p.layout == torch.strided and any(
+        p.is_contiguous(memory_format=layout) for layout in LAYOUTS if dimensions.get(layout, p.ndim) == p.ndim
+    )
+
+
+def _alike(optimizer: Optimizer) -> Iterator[tuple[dict[str, Any], list[nn.Parameter]]]:
+    """Parameters that train, by group, type, device, and how often they have been stepped."""
+    for group in optimizer.param_groups:
+        parts: dict[Any, list[nn.Parameter]] = {}
+        for p in group["params"]:
+            if p.requires_grad:
+                state = optimizer.state.get(p) or {}
+                count = (
+                    float(state["step"]) if "step" in state else float(bool(state.get("momentum_buffer") is not None))
+                )
+                parts.setdefault((p.dtype, p.device, count), []).append(p)
+        for params in parts.values():
+            yield group, params
+
+
+def _moments(optimizer: Optimizer) -> tuple[str, ...]:
+    if isinstance(optimizer, SGD):
+        has_momentum = any(group["momentum"] for group in optimizer.param_groups)
+        return ("momentum_buffer",) if has_momentum else ()
+    return ("exp_avg", "exp_avg_sq")
+
+
+def _view(buffer: Tensor, p: Tensor, start: int) -> Tensor:
+    """The part of a buffer that stands for a parameter, in its shape and its order of memory."""
+    return torch.as_strided(buffer, p.size(), p.stride(), start)
+
+
+def _step_adam(kernel: Callable[..., None]) -> Callable[[Bucket], None]:
+    def step(bucket: Bucket) -> None:
+        group, count = bucket.group, bucket.step
+        assert count is not None
+        count += 1
+        beta1, beta2 = group["betas"]
+        kernel(
+            [bucket.weights],
+            [bucket.grads],
+            [bucket.moments["exp_avg"]],
+            [bucket.moments["exp_avg_sq"]],
+            [],
+            [count],
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=group["maximize"],
+            grad_scale=None,
+            found_inf=None,
+        )
+
+    return step
+
+
+def _step_sgd(bucket: Bucket) -> None:
+    group = bucket.group
+    torch._fused_sgd_(
+        [bucket.weights],
+        [bucket.grads],
+        [bucket.moments["momentum_buffer"]] if group["momentum"] else [],
+        weight_decay=group["weight_decay"],
+        momentum=group["momentum"],
+        lr=group["lr"],
+        dampening=group["dampening"],
+        nesterov=group["nesterov"],
+        maximize=group["maximize"],
+        is_first_step=bucket.is_first,
+        grad_scale=None,
+        found_inf=None,
+    )
+    bucket.is_first = False
+
+
+_UPDATES: dict[type[Optimizer], Callable[[Bucket], None]] = {
+    AdamW: _step_adam(torch._fused_adamw_),
+    Adam: _step_adam(torch._fused_adam_),
+    SGD: _step_sgd,
+}

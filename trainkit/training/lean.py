@@ -1,0 +1,195 @@
+"""Optimizer steps without Lightning's wrappers about them, on flat parameters where these suit; called by TrainModule.
+
+Lightning's own calls of backward and step cost more than the arithmetic of a small net. They are left out where they
+would do nothing: in one process, without a loss scale, and where nobody listens to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from trainkit.data.loader import Execution, Step
+from trainkit.data.sources import batch_of, slice_batch
+from trainkit.optim.flat import FlatParameters, can_flatten
+from trainkit.training.gradients import or_one, params_with_grad
+from trainkit.types import StepOutput
+
+WRAPPED = ("on_before_backward", "on_after_backward")
+"""Hooks of callbacks that Lightning's backward calls."""
+
+OVERRIDDEN = (
+    *("manual_backward", "backward", "optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping"),
+    *(*WRAPPED, "on_before_optimizer_step", "on_before_zero_grad"),
+)
+"""Methods of a LightningModule that its own steps would not call."""
+
+OURS = ("trainkit", "lightning")
+
+
+class LeanSteps:
+    """Carries out the optimizer steps of a TrainModule.
+
+    Args:
+        module: The TrainModule, whose training begins.
+        wants_flat: Whether parameters are to be flat where that suits.
+
+    Attributes:
+        lr: Learning rate of the last step.
+        grad_norm: Norm of the last step's gradient before clipping, where it was clipped or asked for.
+        flat: The flat parameters; None where the optimizer steps itself.
+        lacks_gradients: Whether flat parameters were given up because a parameter had no gradient.
+    """
+
+    def __init__(self, module: Any, wants_flat: bool) -> None:
+        self.module, self.trainer = module, module.trainer
+        self.optimizer: Any = module.optimizers()
+        self.raw = self.trainer.optimizers[0]
+        scheduler: Any = module.lr_schedulers()
+        self.scheduler = None if isinstance(scheduler, ReduceLROnPlateau) else scheduler
+        self.lr = 0.0
+        self.grad_norm: Tensor | None = None
+        self.progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
+        self.lacks_gradients = False
+        self._shares: dict[float, Tensor] = {}  # of a whole step and of an epoch's last
+        callbacks: Sequence[L.Callback] = self.trainer.callbacks
+        self.before_step = [c for c in callbacks if _overrides(c, ("on_before_optimizer_step",))]
+        self.before_zero = [c for c in callbacks if _overrides(c, ("on_before_zero_grad",))]
+        self.wants_flat = wants_flat and not any(_moves_weights(callback) for callback in callbacks)
+        self.flat: FlatParameters | None = None
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self.flat = FlatParameters(self.raw) if self.wants_flat and can_flatten(self.raw) else None
+        if self.flat is not None:
+            self.flat.attach()
+
+    def step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
+        """One optimizer step; the outputs of its micro-batches."""
+        count = self.progress.completed
+        if self.flat is not None and not self.flat.is_current():
+            self.flat.release()
+            self._set_up()
+        flat = self.flat
+        looks = flat is not None and flat.looks_at(count)
+        if flat is not None:
+            flat.begin_look() if looks else flat.attach_lost()
+        outputs, weights, nominal = self._whole(batch, step) or self.module._backward_of(batch, step)
+        if flat is not None and looks and not flat.end_look():
+            self._give_up(flat)
+        grads = self.grads()
+        self.module._divide(grads, weights, nominal)
+        for callback in self.before_step:
+            callback.on_before_optimizer_step(self.trainer, self.module, self.raw)
+        self._clip(grads, is_last)
+        self.lr = self.raw.param_groups[0]["lr"]
+        self.optimizer._on_before_step()
+        if self.flat is not None:
+            self.flat.step()
+        else:
+            self.raw.step()
+        self.optimizer._on_after_step()
+        if self.module.average is not None:
+            self.module.average.update()
+        for callback in self.before_zero:
+            callback.on_before_zero_grad(self.trainer, self.module, self.raw)
+        if self.flat is not None:
+            self.flat.zero_grad()
+        else:
+            self.raw.zero_grad(set_to_none=True)
+        if self.scheduler is not None:
+            self.scheduler.step()
+        return outputs
+
+    def _whole(self, batch: Any, step: Step) -> tuple[list[StepOutput], list[Any], None] | None:
+        """What ``_backward_of`` gives of a step in one piece; None of another."""
+        module = self.module
+        if len(step.micro_batches) > 1 or step.is_ghost or module.augment is not None:
+            return None
+        if isinstance(batch, Execution):
+            start, stop = step.micro_batches[0]
+            batch = slice_batch(batch_of(batch.inputs, batch.target, batch.weight), start, stop)
+        output = module.loss(batch)
+        torch.autograd.backward(output.loss_sum, self._share(output.loss_sum, output.weight))
+        plain = StepOutput(output.loss_sum.detach(), output.weight, output.outputs.detach(), output.target)
+        return [plain], [], None
+
+    def _share(self, loss_sum: Tensor, weight: Tensor | float) -> Tensor:
+        """What a sum counts in the mean, as its gradient: that of ``loss_sum / weight``, without that operation."""
+        if isinstance(weight, Tensor):
+            return torch.ones_like(loss_sum) / or_one(weight)
+        if weight not in self._shares:
+            self._shares[weight] = torch.ones_like(loss_sum) / or_one(weight)
+        return self._shares[weight]
+
+    def grads(self) -> list[Tensor]:
+        """Gradients of the last backward pass."""
+        if self.flat is not None:
+            return self.flat.grads
+        return [p.grad for p in params_with_grad(self.raw) if p.grad is not None]
+
+    def _clip(self, grads: list[Tensor], is_last: bool) -> None:
+        module = self.module
+        if module.clip_value is not None:
+            for grad in grads:
+                grad.clamp_(-module.clip_value, module.clip_value)
+        if module.clip_norm is None and not is_last:
+            return
+        norm = nn.utils.get_total_norm(grads) if len(grads) > 1 else torch.linalg.vector_norm(grads[0])
+        if module.clip_norm is not None:
+            torch._foreach_mul_(grads, (module.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+        self.grad_norm = norm
+
+    def _give_up(self, flat: FlatParameters) -> None:
+        """Leaves the step to the optimizer, which leaves parameters without a gradient alone."""
+        found = [[p.grad for p in bucket.params] for bucket in flat.buckets]
+        params = [bucket.params for bucket in flat.buckets]
+        flat.release()
+        for group, grads in zip(params, found, strict=True):
+            for p, grad in zip(group, grads, strict=True):
+                p.grad = grad
+        self.flat, self.wants_flat, self.lacks_gradients = None, False, True
+
+    def release(self) -> None:
+        """Gives the parameters memory of their own again."""
+        if self.flat is not None:
+            self.flat.release()
+            self.flat = None
+
+
+def can_be_lean(module: Any, base: type) -> bool:
+    """Whether Lightning's wrappers about backward and step would do nothing.
+
+    Args:
+        module: A TrainModule, whose training begins.
+        base: TrainModule itself; a subclass may have methods that those wrappers call.
+    """
+    trainer: Any = module.trainer
+    plugin = trainer.precision_plugin
+    is_plain = type(plugin) is Precision or (type(plugin) is MixedPrecision and plugin.scaler is None)
+    if type(trainer.strategy) is not SingleDeviceStrategy or not is_plain or len(trainer.optimizers) != 1:
+        return False
+    if any(getattr(type(module), name) is not getattr(base, name) for name in OVERRIDDEN):
+        return False
+    return not any(_overrides(callback, WRAPPED) for callback in trainer.callbacks)
+
+
+def _overrides(callback: L.Callback, hooks: Sequence[str]) -> bool:
+    return any(getattr(type(callback), hook) is not getattr(L.Callback, hook) for hook in hooks)
+
+
+def _moves_weights(callback: L.Callback) -> bool:
+    """Whether a callback may put other tensors in place of the weights: Lightning's averages, and any of a stranger."""
+    if isinstance(callback, WeightAveraging):
+        return True
+    is_ours = type(callback).__module__.partition(".")[0] in OURS
+    hooks = ("on_train_batch_start", "on_train_batch_end", "on_before_optimizer_step", "on_before_zero_grad")
+    return not is_ours and _overrides(callback, hooks)
