@@ -113,6 +113,16 @@ def test_states_go_in_and_out(name: str) -> None:
     assert_near(whole, parts)
 
 
+@pytest.mark.parametrize("name", FACTORIES)
+def test_released_before_its_first_step_it_leaves_no_trace(name: str) -> None:
+    one, other = net(), net()
+    first, second = (FACTORIES[name](parameter_groups(module)) for module in (one, other))
+    FlatParameters(second).release()
+    ordinary(one, first, range(4))
+    ordinary(other, second, range(4))
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
 def test_learning_rates_are_read_at_each_step() -> None:
     one, other = net(), net()
     first, second = (FACTORIES["adamw"](parameter_groups(module)) for module in (one, other))

@@ -173,7 +173,10 @@ class FlatParameters:
                 p.grad = None
                 state = self.optimizer.state[p]
                 for name in bucket.moments:
-                    state[name] = state[name].clone()
+                    if bucket.is_first and bucket.step is None:
+                        del state[name]  # SGD's momentum begins with the first gradient, and not from 0
+                    else:
+                        state[name] = state[name].clone()
         self.buckets = []
 
 
