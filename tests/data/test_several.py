@@ -219,3 +219,15 @@ def test_datasets_of_uneven_targets_are_refused() -> None:
         DatasetData(Samples(torch.full((60, 2), torch.inf))).setup()
     with pytest.raises(DataError, match=r"data\.target_kind is multilabel"):
         DatasetData(Samples(torch.arange(60) % 2), target_kind="multilabel").setup()
+
+
+def test_a_slip_among_labels_is_named_and_not_taken_for_a_number() -> None:
+    frame = labels_frame(num_labels=3).astype({"l1": float})
+    frame.loc[7, "l1"] = 2.0
+    with pytest.raises(DataError, match=r"label 'l1' is '2.0' in row 7\n.*\n.*\n.*data.target_kind=number"):
+        SeveralTargets.fit(frame, ["l0", "l1", "l2"])
+    assert SeveralTargets.fit(frame, ["l0", "l1", "l2"], "number").kind == "number"
+    values = frame[["l0", "l1", "l2"]].to_numpy(float)
+    with pytest.raises(DataError, match="nearly all 0 or 1"):
+        encode_target(values)
+    assert encode_target(values, "number")[1] == ()

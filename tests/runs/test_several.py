@@ -75,8 +75,8 @@ def test_a_run_of_numbers(numbers: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("kind", ["labels", "numbers"])
-def test_what_a_run_saved_is_scored_alike(kind: str, request: pytest.FixtureRequest) -> None:
-    run: RunDirectory = request.getfixturevalue(kind)
+def test_what_a_run_saved_is_scored_alike(kind: str, labels: RunDirectory, numbers: RunDirectory) -> None:
+    run = {"labels": labels, "numbers": numbers}[kind]
     result = tk.load_run(run.path).result
     assert result is not None
     saved = saved_predictions(run, "test", load_weights(run).spec)
@@ -85,8 +85,10 @@ def test_what_a_run_saved_is_scored_alike(kind: str, request: pytest.FixtureRequ
 
 
 @pytest.mark.parametrize("kind", ["labels", "numbers"])
-def test_new_rows(kind: str, folder: Path, cli: Cli, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    run: RunDirectory = request.getfixturevalue(kind)
+def test_new_rows(
+    kind: str, folder: Path, cli: Cli, tmp_path: Path, labels: RunDirectory, numbers: RunDirectory
+) -> None:
+    run = {"labels": labels, "numbers": numbers}[kind]
     names = NAMES if kind == "labels" else ["Weight", "Waist", "Pulse"]
     frame = pd.read_csv(folder / f"{kind}.csv").drop(columns=names).head(9)
     frame.to_csv(tmp_path / "new.csv", index=False)
@@ -101,8 +103,8 @@ def test_new_rows(kind: str, folder: Path, cli: Cli, tmp_path: Path, request: py
 
 
 @pytest.mark.parametrize("kind", ["labels", "numbers"])
-def test_report_and_card_name_every_target(kind: str, request: pytest.FixtureRequest) -> None:
-    run: RunDirectory = request.getfixturevalue(kind)
+def test_report_and_card_name_every_target(kind: str, labels: RunDirectory, numbers: RunDirectory) -> None:
+    run = {"labels": labels, "numbers": numbers}[kind]
     page, card = run.report.read_text(), (run.path / "MODEL_CARD.md").read_text()
     names = NAMES if kind == "labels" else ["Weight", "Waist", "Pulse"]
     assert ("<h2>Labels</h2>" if kind == "labels" else "<h2>Predicted against true</h2>") in page
@@ -183,3 +185,23 @@ def test_check_finds_a_feature_that_is_a_label(folder: Path, cli: Cli, tmp_path:
     assert code == 1 and "alone gives the target: copy" in out
     code, out, _ = cli("check", *LABELS, f"data.path={folder / 'labels.csv'}", *QUICK)
     assert code == 0 and "nothing to mend" in out
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_part_without_any_target_is_refused_before_training(
+    part: str, folder: Path, cli: Cli, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(folder / "whole.csv").head(30)
+    frame[NAMES] = np.nan
+    frame.to_csv(tmp_path / "blind.csv", index=False)
+    asked = ("fit", "run.dir=run", *LABELS, f"data.path={folder / 'whole.csv'}", f"data.{part}_path=blind.csv", *QUICK)
+    code, _, err = cli(*asked)
+    assert code == 2 and err.startswith(f"no row of the {part} part has a target") and not (tmp_path / "run").exists()
+
+
+def test_a_test_part_on_which_the_headline_is_undefined_is_told_as_such(folder: Path, cli: Cli, tmp_path: Path) -> None:
+    frame = pd.read_csv(folder / "whole.csv").head(30)
+    frame[NAMES] = 0
+    frame.to_csv(tmp_path / "none.csv", index=False)
+    code, out, err = cli("fit", *LABELS, f"data.path={folder / 'whole.csv'}", "data.test_path=none.csv", *QUICK)
+    assert (code, err) == (0, "") and "bar    logistic nan: not distinguishable" in out

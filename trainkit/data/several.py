@@ -22,6 +22,10 @@ FEWEST_ROWS = 10
 """Rows of a combination of labels from which it is a stratum of its own."""
 
 _YES_OR_NO = {"0": 0.0, "1": 1.0, "False": 0.0, "True": 1.0, "no": 0.0, "yes": 1.0}
+_LABEL_TEXTS = frozenset(text.lower() for text in _YES_OR_NO)
+
+NEARLY = 0.9
+"""Share of 0 and 1 in every column from which a few other values are taken for slips, unless numbers are asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class SeveralTargets:
         bad = next((place for place, values in enumerate(labels) if values is None), None)
         if bad is not None and kind == "multilabel":
             raise _no_label(columns[bad])
+        if kind is None and bad is not None and all(_is_nearly_label(column) for column in columns):
+            raise _no_label(columns[bad], hint="data.target_kind=number, if they are numbers")
         found: SeveralKind = "multilabel" if kind == "multilabel" or (kind is None and bad is None) else "number"
         fitted = cls(tuple(names), found)
         check_several(fitted.encode(frame), names, found, is_told=kind is not None)
@@ -103,12 +109,21 @@ def _labels(column: Column) -> Floats | None:
     return np.array([*values, np.nan], np.float64)[distinct.codes]
 
 
-def _no_label(column: Column) -> DataError:
+def _is_nearly_label(column: Column) -> bool:
+    """Whether nearly all of a column is 0 and 1, so that what is not may be a slip."""
     distinct = distinct_texts(column)
-    wrong = [place for place, text in enumerate(distinct.texts) if text.lower() not in {t.lower() for t in _YES_OR_NO}]
+    known = distinct.codes[distinct.codes >= 0]
+    is_label = np.array([text.lower() in _LABEL_TEXTS for text in distinct.texts] + [False])
+    return bool(is_label[known].mean() >= NEARLY) if len(known) else True
+
+
+def _no_label(column: Column, hint: str | None = None) -> DataError:
+    distinct = distinct_texts(column)
+    wrong = [place for place, text in enumerate(distinct.texts) if text.lower() not in _LABEL_TEXTS]
     row = int(np.flatnonzero(distinct.codes == wrong[0])[0])
     what = f"label '{column.name}' is '{column.iloc[row]}' in row {column.index[row]}"
-    return DataError(what, where="data.target", expected="0 or 1, no or yes, or nothing where it is not known")
+    expected = "0 or 1, no or yes, or nothing where it is not known"
+    return DataError(what, where="data.target", expected=expected, hint=hint)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -185,8 +200,10 @@ def as_several(target: np.ndarray, kind: TargetKind | None, names: Sequence[str]
         row, place = np.argwhere(~np.isin(values, (0, 1)) & ~np.isnan(values))[0]
         what = f"label {place} is {values[row, place]:g} in row {row}"
         raise DataError(what, where="data.target", expected="0 or 1, or NaN where it is not known")
-    if kind is None and not is_label and target.dtype.kind in "iu":
-        found = f"the targets are integers [N, {target.shape[1]}], and not all 0 or 1"
+    shares = np.isin(values, (0, 1)).sum(axis=0) / np.maximum((~np.isnan(values)).sum(axis=0), 1)
+    if kind is None and not is_label and (target.dtype.kind in "iu" or (shares >= NEARLY).all()):
+        number = "integers" if target.dtype.kind in "iu" else "nearly all 0 or 1,"
+        found = f"the targets are {number} [N, {target.shape[1]}], and not all 0 or 1"
         expected = "one class a row [N]; labels of 0 and 1; or floats"
         raise DataError(found, where="data.target", expected=expected, hint="data.target_kind=number")
     found_kind: SeveralKind = "multilabel" if is_label and kind != "number" else "number"

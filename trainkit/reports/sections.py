@@ -72,6 +72,8 @@ def headline(result: Result, config: Mapping[str, Any]) -> Markup:
 
 def _strips(scores: Mapping[str, Estimate]) -> Markup:
     ends = [end for score in scores.values() for end in (score.value, score.low, score.high) if math.isfinite(end)]
+    if not ends:
+        return Markup()
     margin = 0.08 * (max(ends) - min(ends)) or 0.5
     low, high = min(ends) - margin, max(ends) + margin  # of the axis
     decimals = max(decimals_for(score) for score in scores.values())

@@ -32,6 +32,7 @@ from trainkit.optim import OptimizerFactory, SchedulerFactory
 from trainkit.runs.computing import lay_out
 from trainkit.runs.finetuning import set_up_tuning
 from trainkit.runs.input_statistics import fit_inputs
+from trainkit.runs.known_targets import check_known, decided
 from trainkit.runs.parts import LiveObjects, Parts
 from trainkit.tasks import Classification, Multilabel, Quantile, Regression, Task
 from trainkit.tasks import auto as auto_task
@@ -76,6 +77,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
         raise ConfigError(what, where="data", expected=expected, hint="module=custom, or data=dataset with the Dataset")
     data.given_splits = splits
     data.setup()
+    check_known(data)
     notes = choose(config, data, live)
     fill(config, data, ("task",))
     seed_everything(config.seed)
@@ -256,32 +258,13 @@ def fill(
     Raises:
         ConfigError: A ``???`` that the data says nothing of.
     """
-    values = {**_decided(data), **more}
+    values = {**decided(data), **more}
     with active_spec(values):
         for section in sections:
             node = config.get(section)
             if isinstance(node, DictConfig) and "_target_" in node:
                 _fill(node, section, values)
                 config[section] = copied(node, resolve=True)
-
-
-def _decided(data: DataModule) -> dict[str, Any]:
-    """What the data decides of models and tasks, by the argument's name; nothing without a training part."""
-    if not len(data.splits.train):
-        return {}
-    spec, target = data.spec, data.targets("train")
-    values: dict[str, Any] = {"target_kind": spec.target_kind, **spec.sizes()}
-    if spec.target_kind == "class":
-        return values | {"class_counts": np.bincount(target, minlength=spec.num_classes).tolist()}
-    if spec.target_kind == "multilabel":
-        return values | {"label_counts": np.stack([(target == 0).sum(axis=0), (target == 1).sum(axis=0)], 1).tolist()}
-    values["target_names"] = list(spec.target_names)
-    if not spec.target_names:
-        return values | {"target_mean": float(target.mean()), "target_scale": float(target.std()) or 1.0}
-    known = np.isfinite(target).any(axis=0)  # a target that no training row has stays as it is
-    mean, scale = np.zeros(len(known)), np.ones(len(known))
-    mean[known], scale[known] = np.nanmean(target[:, known], axis=0), np.nanstd(target[:, known], axis=0)
-    return values | {"target_mean": mean.tolist(), "target_scale": np.where(scale > 0, scale, 1.0).tolist()}
 
 
 def _fill(node: DictConfig | ListConfig, path: str, values: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
@@ -173,6 +174,7 @@ def baseline_text(result: Result) -> str:
     bar = result.baseline
     comparison = bar["comparison"]
     value = bar["metrics"][comparison["metric"]]["value"]
+    value = math.nan if value is None else value  # undefined on this part
     return f"{bar['name']} {value:,.{decimals_for(value)}f}: {comparison['text']}"
 
 
