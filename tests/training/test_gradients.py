@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad, unscale
+from trainkit.tasks.base import or_one
+from trainkit.training.gradients import divide_by_weight, params_with_grad, unscale
 
 
 def net() -> nn.Linear:

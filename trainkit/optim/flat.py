@@ -5,41 +5,22 @@ To the outside the optimizer stays as it is: its parameters, groups, learning ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
+
+from trainkit.optim.fused import UPDATES, Bucket
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
 
+ALIKE = ("lr", "betas", "eps", "maximize")
+"""Settings of AdamW without its decay."""
+
 NO_LOOK = 2**20
 """Optimizer steps after which it is no longer looked whether every parameter has a gradient."""
-
-
-@dataclass
-class Bucket:
-    """Parameters of one group that have been stepped equally often, as slices of the buffers.
-
-    Attributes:
-        group: Of the optimizer; its learning rate and other settings are read at each step.
-        params: The parameters.
-        weights: float [n], all of them.
-        grads: float [n], their gradients.
-        moments: Running averages by the name that the optimizer's state has for them, float [n] each.
-        step: Steps so far, float []; None for SGD.
-        is_first: Whether SGD's momentum has seen no gradient yet.
-    """
-
-    group: dict[str, Any]
-    params: list[nn.Parameter]
-    weights: Tensor
-    grads: Tensor
-    moments: dict[str, Tensor]
-    step: Tensor | None
-    is_first: bool = False
 
 
 class FlatParameters:
@@ -55,9 +36,10 @@ class FlatParameters:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.update = _UPDATES[type(optimizer)]
+        self.update = UPDATES[type(optimizer)]
         self.buckets: list[Bucket] = []
-        self.weights, self.grads = list[Tensor](), list[Tensor]()
+        self.spans: list[tuple[Bucket | None, list[Bucket]]] = []
+        self.weights, self.grads, self.counts = list[Tensor](), list[Tensor](), list[Tensor]()
         self.trains = [p.requires_grad for p in _params(optimizer)]
         by_type: dict[tuple[torch.dtype, torch.device], list[tuple[dict[str, Any], list[nn.Parameter]]]] = {}
         for group, params in _alike(optimizer):
@@ -74,7 +56,7 @@ class FlatParameters:
         moments = {name: torch.zeros_like(weights) for name in _moments(self.optimizer)}
         self.weights.append(weights)
         self.grads.append(grads)
-        end = 0
+        buckets, end = list[Bucket](), 0
         for group, params in groups:
             start = end
             is_first = not any(self.optimizer.state.get(p) for p in params)
@@ -91,10 +73,8 @@ class FlatParameters:
                 p.data = place
                 end += p.numel()
             cut = slice(start, end)
-            count = (
-                torch.zeros((), dtype=torch.float32, device=weights.device) if step is None else step.float().clone()
-            )
-            self.buckets.append(
+            count = weights.new_zeros((), dtype=torch.float32) if step is None else step.float().clone()
+            buckets.append(
                 Bucket(
                     group,
                     params,
@@ -105,6 +85,23 @@ class FlatParameters:
                     is_first,
                 )
             )
+        self.buckets += buckets
+        self.spans.append((self._whole(buckets, weights, grads, moments), buckets))
+
+    def _whole(
+        self, buckets: list[Bucket], weights: Tensor, grads: Tensor, moments: dict[str, Tensor]
+    ) -> Bucket | None:
+        """All buckets of a type as one, which AdamW steps once it has decayed each by itself; None for others."""
+        counts = [bucket.step for bucket in buckets if bucket.step is not None]
+        is_one = type(self.optimizer) is AdamW and len({float(count) for count in counts}) == 1
+        if is_one:
+            counts = counts[:1]
+            for bucket in buckets:
+                bucket.step = counts[0]
+        self.counts += counts
+        params = [p for bucket in buckets for p in bucket.params]
+        is_several = is_one and len(buckets) > 1
+        return Bucket(buckets[0].group, params, weights, grads, moments, counts[0]) if is_several else None
 
     @staticmethod
     def looks_at(step: int) -> bool:
@@ -141,11 +138,19 @@ class FlatParameters:
         if any(bucket.params[0].grad is None for bucket in self.buckets):
             self.attach()
 
-    @torch.no_grad()
     def step(self) -> None:
-        """Steps all parameters."""
-        for bucket in self.buckets:
-            self.update(bucket)
+        """Steps all parameters; called under ``torch.no_grad``."""
+        for count in self.counts:
+            count += 1
+        for whole, buckets in self.spans:
+            if whole is None or not _are_alike(buckets):
+                for bucket in buckets:
+                    self.update(bucket, bucket.group["weight_decay"])
+                continue
+            for bucket in buckets:
+                if bucket.group["weight_decay"]:
+                    bucket.weights.mul_(1 - bucket.group["lr"] * bucket.group["weight_decay"])
+            self.update(whole, 0.0)
 
     def zero_grad(self) -> None:
         """Sets the gradients to 0."""
@@ -177,12 +182,12 @@ class FlatParameters:
                         del state[name]  # SGD's momentum begins with the first gradient, and not from 0
                     else:
                         state[name] = state[name].clone()
-        self.buckets = []
+        self.buckets, self.spans, self.counts = [], [], []
 
 
 def can_flatten(optimizer: Optimizer) -> bool:
     """Whether an optimizer is AdamW, Adam or SGD with its fused step, over dense parameters, and nothing beside."""
-    if type(optimizer) not in _UPDATES or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    if type(optimizer) not in UPDATES or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return False
     unusual = ("amsgrad", "capturable", "differentiable", "foreach")
     if not all(group.get("fused") and not any(group.get(name) for name in unusual) for group in optimizer.param_groups):
@@ -190,6 +195,12 @@ def can_flatten(optimizer: Optimizer) -> bool:
     if any(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
         return False
     return all(p.is_floating_point() and _is_dense(p) for p in _params(optimizer))
+
+
+def _are_alike(buckets: list[Bucket]) -> bool:
+    """Whether groups are stepped alike but for their decay; a schedule may give each a rate of its own."""
+    first = buckets[0].group
+    return all(bucket.group[name] == first[name] for bucket in buckets[1:] for name in ALIKE)
 
 
 def _params(optimizer: Optimizer) -> Iterator[nn.Parameter]:
@@ -230,56 +241,3 @@ def _moments(optimizer: Optimizer) -> tuple[str, ...]:
 def _view(buffer: Tensor, p: Tensor, start: int) -> Tensor:
     """The part of a buffer that stands for a parameter, in its shape and its order of memory."""
     return torch.as_strided(buffer, p.size(), p.stride(), start)
-
-
-def _step_adam(kernel: Callable[..., None]) -> Callable[[Bucket], None]:
-    def step(bucket: Bucket) -> None:
-        group, count = bucket.group, bucket.step
-        assert count is not None
-        count += 1
-        beta1, beta2 = group["betas"]
-        kernel(
-            [bucket.weights],
-            [bucket.grads],
-            [bucket.moments["exp_avg"]],
-            [bucket.moments["exp_avg_sq"]],
-            [],
-            [count],
-            lr=group["lr"],
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=group["maximize"],
-            grad_scale=None,
-            found_inf=None,
-        )
-
-    return step
-
-
-def _step_sgd(bucket: Bucket) -> None:
-    group = bucket.group
-    torch._fused_sgd_(
-        [bucket.weights],
-        [bucket.grads],
-        [bucket.moments["momentum_buffer"]] if group["momentum"] else [],
-        weight_decay=group["weight_decay"],
-        momentum=group["momentum"],
-        lr=group["lr"],
-        dampening=group["dampening"],
-        nesterov=group["nesterov"],
-        maximize=group["maximize"],
-        is_first_step=bucket.is_first,
-        grad_scale=None,
-        found_inf=None,
-    )
-    bucket.is_first = False
-
-
-_UPDATES: dict[type[Optimizer], Callable[[Bucket], None]] = {
-    AdamW: _step_adam(torch._fused_adamw_),
-    Adam: _step_adam(torch._fused_adam_),
-    SGD: _step_sgd,
-}

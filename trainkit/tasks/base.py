@@ -77,6 +77,25 @@ class Task(nn.Module, abc.ABC):
             A scalar with gradient, and the weight (number of samples, or their summed weights).
         """
 
+    def loss_and_gradient(
+        self, outputs: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | float, Tensor]:
+        """``loss``, and the gradient of its quotient, the mean, by the outputs.
+
+        Args:
+            outputs: The net's outputs [B, ...], without a graph.
+            target: Targets [B, ...].
+            weight: Row weights, float [B], ≥ 0; None counts each sample once.
+
+        Returns:
+            The sum, the weight, and the gradient [B, ...].
+        """
+        leaf = outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            loss_sum, total = self.loss(leaf, target) if weight is None else self.loss(leaf, target, weight)
+        (gradient,) = torch.autograd.grad(loss_sum, leaf, torch.ones_like(loss_sum) / or_one(total))
+        return loss_sum.detach(), total, gradient
+
     @abc.abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as predictions: float64 probabilities [B, K], or values [B] ([B, T]) in the target's own unit."""
@@ -133,6 +152,11 @@ class Task(nn.Module, abc.ABC):
         if name == self.monitor:
             return self.mode
         return "min" if name.partition("_")[0] in _LOWER_IS_BETTER else "max"  # of one of several targets: rmse_height
+
+
+def or_one(weight: Tensor | float) -> Tensor | float:
+    """The weight to divide by; 1 for a batch of classes that weigh nothing, whose gradient is 0 and not 0 / 0."""
+    return torch.where(weight > 0, weight, torch.ones_like(weight)) if isinstance(weight, Tensor) else weight or 1.0
 
 
 def shape_of(outputs: Tensor, target: Tensor) -> str:

@@ -130,6 +130,25 @@ class Classification(Task):
         loss = functional.cross_entropy(outputs, target, self.class_weights, reduction="sum", label_smoothing=smoothing)
         return loss, total
 
+    def loss_and_gradient(
+        self, outputs: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | float, Tensor]:
+        """As ``Task`` has it; of the plain cross-entropy by the operations that autograd would call."""
+        if weight is not None or not self._is_plain(outputs, target):
+            return super().loss_and_gradient(outputs, target, weight)
+        aten, total, nothing = torch.ops.aten, float(len(target)), -100
+        log_p = torch.log_softmax(outputs, 1)
+        loss_sum, counted = aten.nll_loss_forward(log_p, target, None, 2, nothing)
+        share = loss_sum.new_full((), 1 / total)
+        by_log_p = aten.nll_loss_backward(share, log_p, target, None, 2, nothing, counted)
+        return loss_sum, total, aten._log_softmax_backward_data(by_log_p, log_p, 1, outputs.dtype)
+
+    def _is_plain(self, outputs: Tensor, target: Tensor) -> bool:
+        """Whether the loss is the cross-entropy of logits [B, K] and nothing else."""
+        is_own = type(self).loss is not Classification.loss or self.criterion is not None
+        is_shaped = is_own or bool(self.label_smoothing or self.focal_gamma) or self.class_weights is not None
+        return not is_shaped and outputs.ndim == 2 and outputs.shape[1] > 1 and target.dtype == torch.int64
+
     @staticmethod
     def _probability_of(outputs: Tensor, target: Tensor) -> Tensor:
         """Probability of each sample's class, or of its shares of several, float [B]."""

@@ -35,11 +35,6 @@ def divide_by_weight(
     torch._foreach_mul_(list(grads), factor.to(grads[0].dtype))
 
 
-def or_one(weight: Tensor | float) -> Tensor | float:
-    """The weight to divide by; 1 for a batch of classes that weigh nothing, whose gradient is 0 and not 0 / 0."""
-    return torch.where(weight > 0, weight, torch.ones_like(weight)) if isinstance(weight, Tensor) else weight or 1.0
-
-
 def unscale(optimizer: Optimizer, scaler: Any) -> None:
     """Divides by the loss scale of fp16 where the optimizer would do so itself, within its step: too late to clip.
 

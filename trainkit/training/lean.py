@@ -20,7 +20,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from trainkit.data.loader import Execution, Step
 from trainkit.data.sources import batch_of, slice_batch
 from trainkit.optim.flat import FlatParameters, can_flatten
-from trainkit.training.gradients import or_one, params_with_grad
+from trainkit.tasks.base import or_one
+from trainkit.training.chain import Chain, chain_of
+from trainkit.training.evaluation_steps import EvaluationSteps
+from trainkit.training.gradients import params_with_grad
 from trainkit.types import StepOutput
 
 WRAPPED = ("on_before_backward", "on_after_backward")
@@ -50,7 +53,7 @@ class LeanSteps:
     """
 
     def __init__(self, module: Any, wants_flat: bool) -> None:
-        self.module, self.trainer = module, module.trainer
+        self.module, self.task, self.trainer = module, module.task, module.trainer
         self.optimizer: Any = module.optimizers()
         self.raw = self.trainer.optimizers[0]
         scheduler: Any = module.lr_schedulers()
@@ -71,22 +74,51 @@ class LeanSteps:
         self.flat = FlatParameters(self.raw) if self.wants_flat and can_flatten(self.raw) else None
         if self.flat is not None:
             self.flat.attach()
+        self.chain = self._chain() if self.flat is not None else None
+        self.uses_chain = self.chain is not None and self.chain.suits()
 
-    def step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
-        """One optimizer step; the outputs of its micro-batches."""
-        count = self.progress.completed
+    def _chain(self) -> Chain | None:
+        """The net as a chain of layers, where it is one and nothing but its own loss follows."""
+        module = self.module
+        is_plain = type(module).loss is EvaluationSteps.loss and type(module).forward is EvaluationSteps.forward
+        if not is_plain or module.compiled is not None or type(self.trainer.precision_plugin) is not Precision:
+            return None
+        chain = chain_of(module)
+        trained = {id(p) for group in self.raw.param_groups for p in group["params"]}
+        return chain if chain is not None and {id(p) for p in chain.params} == trained else None
+
+    def begin(self) -> None:
+        """Before an execution: takes note of what others have done since the last one."""
+        self._keep_current()
+        if self.flat is not None:
+            self.flat.attach_lost()
+        self.uses_chain = self.chain is not None and self.chain.suits()
+
+    def _keep_current(self) -> None:
         if self.flat is not None and not self.flat.is_current():
             self.flat.release()
             self._set_up()
+
+    @torch.no_grad()
+    def step(self, batch: Any, step: Step, is_last: bool) -> list[StepOutput]:
+        """One optimizer step; the outputs of its micro-batches."""
+        if self.module.before_step is not None:
+            self._keep_current()  # it may have more parameters train
         flat = self.flat
-        looks = flat is not None and flat.looks_at(count)
-        if flat is not None:
-            flat.begin_look() if looks else flat.attach_lost()
-        outputs, weights, nominal = self._whole(batch, step) or self.module._backward_of(batch, step)
+        looks = flat is not None and flat.looks_at(self.progress.completed)
+        if flat is not None and looks:
+            flat.begin_look()
+        outputs = self._chained(batch, step) if self.uses_chain and not looks else None
+        if outputs is None:
+            with torch.enable_grad():
+                outputs, weights, nominal = self._whole(batch, step) or self.module._backward_of(batch, step)
+        else:
+            weights, nominal = [], None
         if flat is not None and looks and not flat.end_look():
             self._give_up(flat)
         grads = self.grads()
-        self.module._divide(grads, weights, nominal)
+        if nominal is not None:
+            self.module._divide(grads, weights, nominal)
         for callback in self.before_step:
             callback.on_before_optimizer_step(self.trainer, self.module, self.raw)
         self._clip(grads, is_last)
@@ -112,15 +144,39 @@ class LeanSteps:
     def _whole(self, batch: Any, step: Step) -> tuple[list[StepOutput], list[Any], None] | None:
         """What ``_backward_of`` gives of a step in one piece; None of another."""
         module = self.module
-        if len(step.micro_batches) > 1 or step.is_ghost or module.augment is not None:
+        if not self._is_whole(step):
             return None
-        if isinstance(batch, Execution):
-            start, stop = step.micro_batches[0]
-            batch = slice_batch(batch_of(batch.inputs, batch.target, batch.weight), start, stop)
+        batch = self._part(batch, step)
         output = module.loss(batch)
         torch.autograd.backward(output.loss_sum, self._share(output.loss_sum, output.weight))
         plain = StepOutput(output.loss_sum.detach(), output.weight, output.outputs.detach(), output.target)
         return [plain], [], None
+
+    def _is_whole(self, step: Step) -> bool:
+        return len(step.micro_batches) == 1 and not step.is_ghost and self.module.augment is None
+
+    @staticmethod
+    def _part(batch: Any, step: Step) -> Any:
+        """The samples of a step that is whole."""
+        if not isinstance(batch, Execution):
+            return batch
+        start, stop = step.micro_batches[0]
+        return slice_batch(batch_of(batch.inputs, batch.target, batch.weight), start, stop)
+
+    def _chained(self, batch: Any, step: Step) -> list[StepOutput] | None:
+        """A step's gradients by the chain; None where the step or its batch is not for it."""
+        chain = self.chain
+        assert chain is not None
+        if not self._is_whole(step):
+            return None
+        inputs, target, *weight = self._part(batch, step)
+        values = chain.prepare(inputs)
+        if values is None:
+            return None
+        outputs = chain.forward(values)
+        loss_sum, total, gradient = self.task.loss_and_gradient(outputs, target, *weight)
+        chain.backward(gradient)
+        return [StepOutput(loss_sum, total, outputs, target)]
 
     def _share(self, loss_sum: Tensor, weight: Tensor | float) -> Tensor:
         """What a sum counts in the mean, as its gradient: that of ``loss_sum / weight``, without that operation."""
@@ -144,9 +200,13 @@ class LeanSteps:
         if module.clip_norm is None and not is_last:
             return
         norm = nn.utils.get_total_norm(grads) if len(grads) > 1 else torch.linalg.vector_norm(grads[0])
-        if module.clip_norm is not None:
-            torch._foreach_mul_(grads, (module.clip_norm / (norm + 1e-6)).clamp(max=1.0))
         self.grad_norm = norm
+        if module.clip_norm is None:
+            return
+        if self.flat is None or norm.device.type != "cpu":
+            torch._foreach_mul_(grads, (module.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+        elif not (length := norm.item() + 1e-6) <= module.clip_norm:  # on a CPU nothing waits for it; nan goes on
+            torch._foreach_mul_(grads, module.clip_norm / length)
 
     def _give_up(self, flat: FlatParameters) -> None:
         """Leaves the step to the optimizer, which leaves parameters without a gradient alone."""
@@ -157,12 +217,13 @@ class LeanSteps:
             for p, grad in zip(group, grads, strict=True):
                 p.grad = grad
         self.flat, self.wants_flat, self.lacks_gradients = None, False, True
+        self.chain, self.uses_chain = None, False
 
     def release(self) -> None:
         """Gives the parameters memory of their own again."""
         if self.flat is not None:
             self.flat.release()
-            self.flat = None
+            self.flat, self.chain, self.uses_chain = None, None, False
 
 
 def can_be_lean(module: Any, base: type) -> bool:

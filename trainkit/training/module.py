@@ -19,9 +19,10 @@ from trainkit.data.loader import Execution, Step, single_step
 from trainkit.errors import ConfigError
 from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_optimizer, build_scheduler
 from trainkit.tasks import Task
+from trainkit.tasks.base import or_one
 from trainkit.training.average import WeightAverage
 from trainkit.training.evaluation_steps import EvaluationSteps
-from trainkit.training.gradients import divide_by_weight, or_one, params_with_grad, unscale
+from trainkit.training.gradients import divide_by_weight, params_with_grad, unscale
 from trainkit.training.lean import LeanSteps, can_be_lean
 from trainkit.training.parts import micro_batches
 from trainkit.training.random_state import get_random_state, set_random_state
@@ -106,6 +107,8 @@ class TrainModule(EvaluationSteps):
         """Carries out every optimizer step of an execution, or the one of a plain batch."""
         execution = batch if isinstance(batch, Execution) else None
         steps = execution.steps if execution else (single_step(batch, self.accumulate),)
+        if self.lean is not None:
+            self.lean.begin()
         done = [self._optimizer_step(execution or batch, step, step is steps[-1]) for step in steps]
         step_now = self.trainer.global_step
         if execution is not None and execution.state.step != step_now:
