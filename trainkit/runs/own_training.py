@@ -37,6 +37,7 @@ from trainkit.runs.train import TrainOutcome, peak_memory, quiet_lightning
 from trainkit.runs.weights import save_state, stored_fingerprint
 from trainkit.training import (
     AtomicCheckpointIO,
+    Background,
     Interrupted,
     ModuleCheckpointWriter,
     ProgressLine,
@@ -67,12 +68,13 @@ def train_own(
     """
     started = time.perf_counter()
     torch.set_num_threads(devices.threads)
-    writer = _writer(parts, seen, run)
+    background = Background()
+    writer = _writer(parts, seen, run, background)
     progress = ProgressLine(total_steps(parts), writer)
     loaders = {"train": train_loaders(parts, writer), "val": validation_loaders(parts)}
     interrupted = 0
     with warnings.catch_warnings(), quiet_lightning():
-        trainer = _trainer(parts, seen, run, devices, [progress, writer.stop, writer], checkpoint)
+        trainer = _trainer(parts, seen, run, devices, [progress, writer.stop, writer], checkpoint, background)
         seed_everything(parts.config.seed)
         try:
             log_settings(parts, trainer.loggers)
@@ -116,7 +118,7 @@ def log_interval(parts: ModuleParts) -> int:
     return int(trainer.log_every_n_steps or max(1, min(limits)))
 
 
-def _writer(parts: ModuleParts, seen: Look, run: RunDirectory) -> ModuleCheckpointWriter:
+def _writer(parts: ModuleParts, seen: Look, run: RunDirectory, background: Background) -> ModuleCheckpointWriter:
     settings = parts.config.checkpoint
     return ModuleCheckpointWriter(
         run,
@@ -127,6 +129,7 @@ def _writer(parts: ModuleParts, seen: Look, run: RunDirectory) -> ModuleCheckpoi
         every_n_epochs=settings.every_n_epochs,
         keep=settings.keep,
         stop=StopFlag(),
+        background=background,
     )
 
 
@@ -137,6 +140,7 @@ def _trainer(
     devices: Devices,
     callbacks: list[L.Callback],
     checkpoint: Path | None,
+    background: Background,
 ) -> L.Trainer:
     trainer = parts.config.trainer
     resume_step = step_of(checkpoint) if checkpoint else 0
@@ -149,7 +153,7 @@ def _trainer(
         "check_val_every_n_epoch": trainer.val_every_n_epochs,
         "val_check_interval": trainer.val_every_n_steps,
         "default_root_dir": run.path,
-        "plugins": [AtomicCheckpointIO()],
+        "plugins": [AtomicCheckpointIO(background)],
     }
     return L.Trainer(**options)
 

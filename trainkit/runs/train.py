@@ -35,6 +35,7 @@ from trainkit.runs.schedule import RunSchedule, run_schedule
 from trainkit.runs.weights import save_weights
 from trainkit.training import (
     AtomicCheckpointIO,
+    Background,
     CheckpointWriter,
     Interrupted,
     ProgressLine,
@@ -162,6 +163,7 @@ def _trainer(
     loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world, in_pairs)
     monitor, mode = monitored(parts)
     stop = StopFlag(second_stops=devices.count == 1)
+    background = Background()
     writer = CheckpointWriter(
         run,
         loader,
@@ -171,6 +173,7 @@ def _trainer(
         every_n_epochs=config.checkpoint.every_n_epochs,
         keep=config.checkpoint.keep,
         stop=stop,
+        background=background,
     )
     progress = ProgressLine(schedule.total_steps, writer)
     resume_step = step_of(checkpoint) if checkpoint else 0
@@ -190,7 +193,7 @@ def _trainer(
         use_distributed_sampler=False,
         deterministic=config.trainer.deterministic or None,
         default_root_dir=run.path,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(background)],
     )
     return trainer, progress
 

@@ -1,6 +1,7 @@
 """The training loop: ``TrainModule``, checkpoints, loggers, pictures, signals and the progress line."""
 
 from trainkit.training.augmented import AugmentedSamples
+from trainkit.training.background import Background
 from trainkit.training.checkpoint import AtomicCheckpointIO, CheckpointWriter
 from trainkit.training.confusion import ConfusionMatrix
 from trainkit.training.histograms import Histograms
@@ -24,6 +25,7 @@ from trainkit.training.signals import Interrupted, StopFlag
 __all__ = [
     "AtomicCheckpointIO",
     "AugmentedSamples",
+    "Background",
     "CheckpointWriter",
     "ConfusionMatrix",
     "Histograms",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,30 +17,45 @@ from trainkit.data.loader import BatchLoader, Execution
 from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
+from trainkit.training.background import Background, snapshot
 from trainkit.training.plain import check_plain
 from trainkit.training.saved import all_saved, best_saved
 from trainkit.training.signals import Interrupted, StopFlag
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it; reads plain containers and tensors only."""
+    """Writes a checkpoint beside its place and renames it; reads plain containers and tensors only.
+
+    Args:
+        background: Takes what is saved while it is taking; None, and at other times, writes at once.
+    """
+
+    def __init__(self, background: Background | None = None) -> None:
+        super().__init__()
+        self.background = background
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Writes the file, syncs it, and puts it in its place.
+        """Writes the file, syncs it, and puts it in its place; or has that done, to a copy of what is given.
 
         Raises:
             RunError: Something in it could not be loaded again.
         """
         check_plain(checkpoint)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(target) as temporary:
-            torch.save(checkpoint, temporary)
+        if self.background is not None and self.background.is_taking:
+            self.background.add(partial(_write, snapshot(checkpoint), Path(path)))
+        else:
+            _write(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Reads a file without unpickling anything but tensors and plain containers."""
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         return checkpoint
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        torch.save(checkpoint, temporary)
 
 
 class CheckpointWriter(Checkpoint):
@@ -56,6 +73,8 @@ class CheckpointWriter(Checkpoint):
         every_n_epochs: Epochs between checkpoints; None for not by epochs.
         keep: Newest checkpoints kept beside the best.
         stop: Raised by a signal.
+        background: Writes while training goes on, one checkpoint at a time; also the ``AtomicCheckpointIO``'s. All is
+            on the disk when training ends, however it does. None has training wait.
     """
 
     def __init__(
@@ -69,7 +88,9 @@ class CheckpointWriter(Checkpoint):
         every_n_epochs: int | None,
         keep: int,
         stop: StopFlag,
+        background: Background | None = None,
     ) -> None:
+        self.background = background
         self.run, self.loader, self.monitor, self.mode = run, loader, monitor, mode
         self.every_n_steps, self.every_n_epochs, self.keep, self.stop = every_n_steps, every_n_epochs, keep, stop
         self.position = LoaderState()
@@ -107,6 +128,7 @@ class CheckpointWriter(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
     ) -> None:
         """Commits the execution unless a validation follows."""
+        self._check()
         self.position = batch.state
         if self.position.step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._refuse_nonfinite(trainer, ("train/loss",))
@@ -168,31 +190,56 @@ class CheckpointWriter(Checkpoint):
         if is_best or stop or self._is_due() or trainer.should_stop:
             self._save(trainer, is_best)
         if stop:
+            self.close()
             raise Interrupted(stop)
 
+    def _check(self) -> None:
+        if self.background is not None:
+            self.background.check()
+
+    def close(self) -> None:
+        """Waits until all that was saved is on the disk.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self.background is not None:
+            self.background.close()
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves the last step if it was not due."""
+        """Saves the last step if it was not due, and waits until it is written."""
         if self._saved_step != self.position.step:
             self._save(trainer, is_best=False)
+        self.close()
+        trainer.strategy.barrier("written")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Waits until what was saved before is written."""
+        try:
+            self.close()
+        except Exception as error:  # what ended the training is what is to be told
+            exception.add_note(f"A checkpoint could not be written either: {error}")
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:
         for logger in trainer.loggers:
             logger.save()  # a run that is killed goes on from here: its curves must not stand behind
         path = self.run.checkpoints / f"step-{self.position.step}.ckpt"
         self._is_stopped = trainer.should_stop
-        trainer.save_checkpoint(path)
+        with nullcontext() if self.background is None else self.background.taking():
+            trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            self._point(path, is_best)
+            point = partial(self._point, path, self.position.step, self._saved_step, self.best if is_best else None)
+            point() if self.background is None else self.background.add(point)
         self._saved_step = self.position.step
         trainer.strategy.barrier("checkpoint")
 
-    def _point(self, path: Path, is_best: bool) -> None:
-        entry = {"file": path.name, "sha256": sha256(path), "step": self.position.step}
+    def _point(self, path: Path, step: int, saved_step: int, best: dict[str, Any] | None) -> None:
+        entry = {"file": path.name, "sha256": sha256(path), "step": step}
         # One beyond the last save is damaged: this run went on from the one before it.
-        known = all_saved(self.run) if self._saved_step else []
-        older = [e for e in known if e["step"] <= self._saved_step]
-        if is_best:
-            write_json(self.run.best, {**entry, "monitor": self.best})
+        known = all_saved(self.run) if saved_step else []
+        older = [e for e in known if e["step"] <= saved_step]
+        if best is not None:
+            write_json(self.run.best, {**entry, "monitor": best})
         kept = [entry, *older][: max(2, self.keep)]
         write_json(self.run.last, {**entry, "older": kept[1:]})
         names = {e["file"] for e in kept}

@@ -1,0 +1,108 @@
+"""Writing beside the training thread: one slot, from a copy that training does not touch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Job = Callable[[], None]
+
+
+class Background:
+    """One thread that carries out jobs in order, all of one save before any of the next is accepted.
+
+    What fails in it is raised in the thread that trains, as soon as that looks: ``check``, ``wait`` and the next
+    ``taking`` do.
+
+    Attributes:
+        is_taking: Whether jobs are to be handed over now, rather than done at once.
+    """
+
+    def __init__(self) -> None:
+        self.is_taking = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._jobs: list[Future[None]] = []
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Takes the jobs of one save, once those of the last one are done."""
+        self.wait()
+        self.is_taking = True
+        try:
+            yield
+        finally:
+            self.is_taking = False
+
+    def add(self, job: Job) -> None:
+        """Hands a job over; it is left out if one before it has failed."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        before = self._jobs[-1] if self._jobs else None
+
+        def carry_out() -> None:
+            if before is None or before.exception() is None:
+                job()
+
+        self._jobs.append(self._pool.submit(carry_out))
+
+    def check(self) -> None:
+        """Raises what has failed so far, without waiting."""
+        if self._jobs and self._jobs[-1].done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits until everything is written, and raises what has failed."""
+        jobs, self._jobs = self._jobs, []
+        errors = [error for job in jobs if (error := job.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    def close(self) -> None:
+        """As ``wait``; ends the thread."""
+        try:
+            self.wait()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
+
+
+def snapshot(value: Any) -> Any:
+    """A copy of plain containers and the tensors in them, on the CPU; views of one memory stay so.
+
+    Args:
+        value: What a checkpoint holds.
+    """
+    return _Copier().copy(value)
+
+
+class _Copier:
+    def __init__(self) -> None:
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def copy(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._tensor(value.detach())
+        if isinstance(value, dict):
+            copied = copy.copy(value)  # a state dict has attributes too
+            for key, inner in value.items():
+                copied[key] = self.copy(inner)
+            return copied
+        if type(value) in (list, tuple):
+            return type(value)(map(self.copy, value))
+        return value
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_conj() or tensor.is_neg():
+            return tensor.to("cpu", copy=True)
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.storages:
+            self.storages[storage.data_ptr()] = storage.clone()  # type: ignore[no-untyped-call]
+        copied = self.storages[storage.data_ptr()]
+        return tensor.new_empty(0).set_(copied, tensor.storage_offset(), tensor.size(), tensor.stride())
