@@ -21,6 +21,9 @@ from trainkit.types import Predictions, of_each
 MetricFunction = Callable[[Any, Floats], Floats]
 """From what ``checked`` gives and weights [R, N] to [R]."""
 
+_MATRIX = 2**20
+"""Rows times classes up to which class sums are one product of matrices; beyond, they are counted."""
+
 MOST_EACH = 20
 """Targets up to which each of several has metrics of its own."""
 
@@ -116,7 +119,15 @@ def _log_loss(rows: Checked, weights: Floats) -> Floats:
 
 
 def _class_sums(rows: Checked, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weight per class of the rows hit, of the true rows and of the predicted rows, each [R, K]."""
+    """Weight per class of the rows hit, of the true rows and of the predicted rows, each [R, K].
+
+    Weights are counts, so that sums are exact in any order.
+    """
+    if len(rows) * rows.num_classes <= _MATRIX:
+        classes = np.arange(rows.num_classes)
+        is_true, is_predicted = (labels[:, None] == classes for labels in (rows.target, rows.predicted))
+        sums = weights @ np.concatenate([is_true & is_predicted, is_true, is_predicted], axis=1, dtype=np.float64)
+        return sums[:, : len(classes)], sums[:, len(classes) : 2 * len(classes)], sums[:, 2 * len(classes) :]
     hits, true, predicted = np.empty((3, len(weights), rows.num_classes))
     for resample, counts in enumerate(weights):
         hits[resample] = np.bincount(rows.target, counts * rows.correct, rows.num_classes)

@@ -27,6 +27,9 @@ MAX_POINTS = 300
 """Points per line; a longer one is drawn as the means of equal stretches."""
 MAX_PAIRS = 1000
 """Points of a scatter plot; a larger split is drawn as an even choice of rows."""
+FONT_SIZE = 8
+_POINTS_PER_INCH = 72
+
 FEW_POINTS = 30
 """Up to here a validation line has markers."""
 
@@ -53,6 +56,7 @@ def draw_curves(lines: Mapping[str, Points], *, marked_step: int | None = None, 
         axes.plot(steps, values, color=color, linewidth=width, marker=marker, markersize=3, markeredgewidth=0)
     axes.grid(axis="y", color=RULE, linewidth=0.7)
     axes.locator_params(axis="both", nbins=5)
+    _leave_room(figure, axes)
     return _to_svg(figure, prefix)
 
 
@@ -73,27 +77,38 @@ def draw_pairs(target: np.ndarray, predicted: np.ndarray, *, prefix: str) -> str
     axes.plot(ends, ends, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
     dots: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.4, "markeredgewidth": 0}
     axes.plot(target[chosen], predicted[chosen], color=MODEL, alpha=0.55, **dots)
-    axes.set_xlabel("true", color=MUTED, fontsize=8)
-    axes.set_ylabel("predicted", color=MUTED, fontsize=8)
+    axes.set_xlabel("true", color=MUTED, fontsize=FONT_SIZE)
+    axes.set_ylabel("predicted", color=MUTED, fontsize=FONT_SIZE)
     axes.grid(color=RULE, linewidth=0.7)
     axes.locator_params(axis="both", nbins=6)
     axes.set_aspect("equal", adjustable="datalim")
+    figure.set_layout_engine("constrained")
     return _to_svg(figure, prefix)
 
 
 def _new_axes(width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    figure = Figure(figsize=(width_inches, height_inches))
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(RULE)
-    axes.tick_params(colors=MUTED, labelsize=8, length=0, pad=4)
+    axes.tick_params(colors=MUTED, labelsize=FONT_SIZE, length=0, pad=4)
     axes.ticklabel_format(axis="both", style="plain", useOffset=False)
     return figure, axes
+
+
+def _leave_room(figure: Figure, axes: Axes) -> None:
+    """Margins for the numbers at the axes, by their lengths; a layout engine takes as long as the drawing."""
+    width, height = figure.get_size_inches() * _POINTS_PER_INCH
+    across, up = (a.get_major_formatter().format_ticks(list(a.get_majorticklocs())) for a in (axes.xaxis, axes.yaxis))
+    character = 0.62 * FONT_SIZE
+    left = (max(map(len, up), default=0) * character + 8) / width
+    right = 1 - (len(across[-1]) / 2 * character + 4 if across else 4) / width
+    figure.subplots_adjust(left=left, right=right, bottom=(FONT_SIZE + 10) / height, top=1 - FONT_SIZE / height)
 
 
 def _thin(values: np.ndarray) -> np.ndarray:
