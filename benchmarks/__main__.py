@@ -9,13 +9,13 @@ from pathlib import Path
 
 from benchmarks.measuring import Row, machine
 
-NAMES = ("throughput",)
+NAMES = ("throughput", "startup", "sweep", "checkpoint", "process")
 
 
 def line(row: Row) -> str:
     """A row for people."""
     spread = "" if row.spread is None else f" ({row.spread[0]:,.4g} to {row.spread[1]:,.4g})"
-    ratio = "" if row.ratio_to_hand_loop is None else f"  {row.ratio_to_hand_loop:.2f} of the hand loop"
+    ratio = "" if row.ratio is None else f"  {row.ratio:.2f} × {row.bar}"
     return f"{row.case}: {row.who}: {row.what} {row.value:,.4g} {row.unit}{spread}{ratio}"
 
 
@@ -31,7 +31,8 @@ def main() -> None:
         print(line(row))
     print(machine())
     if asked.json:
-        asked.json.write_text(json.dumps([row.to_json() for row in rows], indent=2) + "\n", encoding="utf-8")
+        written = [row.to_json() | {"machine": machine()} for row in rows]
+        asked.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

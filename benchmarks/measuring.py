@@ -24,7 +24,8 @@ class Row:
         what: What was measured, such as ``training throughput``.
         value: The median over the repeats.
         unit: Of the value.
-        ratio_to_hand_loop: Median of the ratios, each of two measurements side by side; None where there is none.
+        ratio: Median of the ratios to the bar, each of two measurements side by side; None where there is none.
+        bar: Whom it is compared with.
         spread: Smallest and largest value.
     """
 
@@ -33,12 +34,13 @@ class Row:
     what: str
     value: float
     unit: str
-    ratio_to_hand_loop: float | None = None
+    ratio: float | None = None
+    bar: str = HAND
     spread: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        return {**asdict(self), "ratio_to_hand_loop": self.ratio if self.bar == HAND else None}
 
 
 def in_turn(contenders: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -55,7 +57,7 @@ def rows_of(case: str, what: str, unit: str, values: Mapping[str, list[float]], 
 
     Args:
         case: What was run.
-        what: What was measured, more being better.
+        what: What was measured.
         unit: Of the values.
         values: By contender, one for each turn.
         bar: Whom the others are compared with.
@@ -66,7 +68,7 @@ def rows_of(case: str, what: str, unit: str, values: Mapping[str, list[float]], 
         if bar in values and who != bar:
             ratio = statistics.median(own / other for own, other in zip(measured, values[bar], strict=True))
         spread = (min(measured), max(measured))
-        rows.append(Row(case, who, what, statistics.median(measured), unit, ratio, spread))
+        rows.append(Row(case, who, what, statistics.median(measured), unit, ratio, bar, spread))
     return rows
 
 

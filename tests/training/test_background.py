@@ -16,7 +16,7 @@ import trainkit as tk
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, read_json, sha256
 from trainkit.training import AtomicCheckpointIO, Background
-from trainkit.training.background import snapshot
+from trainkit.training.background import Snapshots
 
 PATIENCE = 30
 """Seconds before a test that waits for another thread gives up."""
@@ -27,7 +27,8 @@ def test_a_snapshot_is_a_copy_with_its_views_and_attributes() -> None:
     state = OrderedDict(first=memory[:2], second=memory[2:].view(2, 2).t())
     state._metadata = {"": {"version": 2}}  # type: ignore[attr-defined]
     given: dict[str, Any] = {"state": state, "list": [nn.Parameter(torch.ones(2)), (1, "a", None)]}
-    copied = snapshot(given)
+    snapshots = Snapshots()
+    copied = snapshots.take(given)
     memory.zero_()
     given["list"][0].data.zero_()
     assert torch.equal(copied["state"]["first"], torch.tensor([0.0, 1.0]))
@@ -38,6 +39,9 @@ def test_a_snapshot_is_a_copy_with_its_views_and_attributes() -> None:
     assert torch.equal(copied["list"][0], torch.ones(2))
     assert not copied["list"][0].requires_grad
     assert copied["list"][1] == (1, "a", None)
+    again = snapshots.take(given)  # in the memory of the first
+    assert again["state"]["second"].untyped_storage().data_ptr() == second
+    assert torch.equal(again["state"]["second"], torch.zeros(2, 2))
 
 
 def test_one_save_waits_for_the_last() -> None:

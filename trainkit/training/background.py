@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+LOWEST_PRIORITY = 19
 
 Job = Callable[[], None]
 
@@ -42,7 +47,7 @@ class Background:
     def add(self, job: Job) -> None:
         """Hands a job over; it is left out if one before it has failed."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoints", initializer=_give_way)
         before = self._jobs[-1] if self._jobs else None
 
         def carry_out() -> None:
@@ -73,36 +78,57 @@ class Background:
                 self._pool = None
 
 
-def snapshot(value: Any) -> Any:
-    """A copy of plain containers and the tensors in them, on the CPU; views of one memory stay so.
-
-    Args:
-        value: What a checkpoint holds.
-    """
-    return _Copier().copy(value)
+def _give_way() -> None:
+    """Has this thread run where a core is idle: where it takes one from torch, all threads of an operation wait."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
-class _Copier:
+class Snapshots:
+    """Copies of plain containers and the tensors in them, each in the memory of the one before it."""
+
     def __init__(self) -> None:
-        self.storages: dict[int, torch.UntypedStorage] = {}
+        self._storages: dict[int, torch.UntypedStorage] = {}
+        self._free: list[torch.UntypedStorage] = []
 
-    def copy(self, value: Any) -> Any:
+    def take(self, value: Any) -> Any:
+        """A copy on the CPU; views of one memory stay so. The copy before it is overwritten.
+
+        Args:
+            value: What a checkpoint holds.
+        """
+        self._free, self._storages = list(self._storages.values()), {}
+        copied = self._copy(value)
+        self._free = []
+        return copied
+
+    def _copy(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             return self._tensor(value.detach())
         if isinstance(value, dict):
             copied = copy.copy(value)  # a state dict has attributes too
             for key, inner in value.items():
-                copied[key] = self.copy(inner)
+                copied[key] = self._copy(inner)
             return copied
         if type(value) in (list, tuple):
-            return type(value)(map(self.copy, value))
+            return type(value)(map(self._copy, value))
         return value
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_conj() or tensor.is_neg():
             return tensor.to("cpu", copy=True)
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.storages:
-            self.storages[storage.data_ptr()] = storage.clone()  # type: ignore[no-untyped-call]
-        copied = self.storages[storage.data_ptr()]
+        if storage.data_ptr() not in self._storages:
+            self._storages[storage.data_ptr()] = self._storage(storage)
+        copied = self._storages[storage.data_ptr()]
         return tensor.new_empty(0).set_(copied, tensor.storage_offset(), tensor.size(), tensor.stride())
+
+    def _storage(self, storage: torch.UntypedStorage) -> torch.UntypedStorage:
+        """New pages take longer than the copying; with several threads that is shared."""
+        place = next((free for free in self._free if free.nbytes() == storage.nbytes()), None)
+        if place is None:
+            place = torch.UntypedStorage(storage.nbytes())  # type: ignore[no-untyped-call]
+        else:
+            self._free = [free for free in self._free if free is not place]
+        torch.empty(0, dtype=torch.uint8).set_(place).copy_(torch.empty(0, dtype=torch.uint8).set_(storage))
+        return place

@@ -17,7 +17,7 @@ from trainkit.data.loader import BatchLoader, Execution
 from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
-from trainkit.training.background import Background, snapshot
+from trainkit.training.background import Background, Snapshots
 from trainkit.training.plain import check_plain
 from trainkit.training.saved import all_saved, best_saved
 from trainkit.training.signals import Interrupted, StopFlag
@@ -32,7 +32,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def __init__(self, background: Background | None = None) -> None:
         super().__init__()
-        self.background = background
+        self.background, self._snapshots = background, Snapshots()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Writes the file, syncs it, and puts it in its place; or has that done, to a copy of what is given.
@@ -42,7 +42,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         check_plain(checkpoint)
         if self.background is not None and self.background.is_taking:
-            self.background.add(partial(_write, snapshot(checkpoint), Path(path)))
+            self.background.add(partial(_write, self._snapshots.take(checkpoint), Path(path)))
         else:
             _write(checkpoint, Path(path))
 
