@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from benchmarks.measuring import Row, in_turn, rows_of
 
 ONE, TWO = "1 process", "2 processes"
-SAMPLES, BATCH_SIZE, EPOCHS = 5_120, 128, 2
+SAMPLES, BATCH_SIZE, EPOCHS = 5_120, 128, 6
 
 
 def samples_per_second(folder: Path, devices: int) -> float:

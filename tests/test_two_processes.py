@@ -43,6 +43,8 @@ JOBS: dict[str, tuple[str, ...]] = {
     "one batch": ("data.eval_batch_size=96",),
     "unfreezing": ("finetune=gradual", "finetune.unfreeze_every=5", "trainer.accumulate=2"),
     "members": (*MEMBERS, "data.weight='worst smoothness'", "trainer.accumulate=2"),
+    "own parameters": ("trainer.flat_parameters=false", "task=classification", "task.class_weights=[1.0,5.0]"),
+    "muon": ("optimizer=muon", "model.hidden=[16,16]"),
     "augmented": (*PICTURES, "trainer.accumulate=2"),
     "random": ("model.dropout=0.3", "model.norm=batch"),
     "stopped": ("model.dropout=0.3", "model.norm=batch"),
@@ -130,7 +132,10 @@ def assert_close(one: Trained, other: Trained) -> None:
     assert one.logged == pytest.approx(other.logged, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("job", ["K16", "weighted", "accumulated", "row weights", "one batch", "members", "unfreezing"])
+@pytest.mark.parametrize(
+    "job",
+    ["K16", "weighted", "accumulated", "row weights", "one batch", "members", "unfreezing", "own parameters", "muon"],
+)
 def test_two_processes_learn_what_one_does_on_the_joined_batch(job: str, group: Path, tmp_path: Path) -> None:
     one = alone(tmp_path, *JOBS[job])
     assert {name for _, name in one.logged} >= {"train/loss", "train/accuracy", "train/grad_norm", "val/auroc"}

@@ -32,6 +32,11 @@ class FlatParameters:
 
     Args:
         optimizer: One that ``can_flatten`` takes.
+
+    Attributes:
+        weights: float [n] of each type and device.
+        grads: Likewise.
+        joint: float [n + 1], the gradients with room for a number behind them, which travels with them in a group.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -39,7 +44,7 @@ class FlatParameters:
         self.update = UPDATES[type(optimizer)]
         self.buckets: list[Bucket] = []
         self.spans: list[tuple[Bucket | None, list[Bucket]]] = []
-        self.weights, self.grads, self.counts = list[Tensor](), list[Tensor](), list[Tensor]()
+        self.weights, self.grads, self.joint, self.counts = (list[Tensor]() for _ in range(4))
         self.trains = [p.requires_grad for p in _params(optimizer)]
         by_type: dict[tuple[torch.dtype, torch.device], list[tuple[dict[str, Any], list[nn.Parameter]]]] = {}
         for group, params in _alike(optimizer):
@@ -52,7 +57,10 @@ class FlatParameters:
     def _add(self, groups: list[tuple[dict[str, Any], list[nn.Parameter]]]) -> None:
         """Lays out the parameters of one type and device."""
         everyone = [p for _, params in groups for p in params]
-        weights, grads = (everyone[0].new_zeros(sum(p.numel() for p in everyone)) for _ in range(2))
+        size = sum(p.numel() for p in everyone)
+        weights, joint = everyone[0].new_zeros(size), everyone[0].new_zeros(size + 1)
+        grads = joint[:-1]
+        self.joint.append(joint)
         moments = {name: torch.zeros_like(weights) for name in _moments(self.optimizer)}
         self.weights.append(weights)
         self.grads.append(grads)
@@ -116,11 +124,15 @@ class FlatParameters:
 
     def end_look(self) -> bool:
         """After it: takes the gradients into the buffers; False, and nothing done, where one is missing or sparse."""
-        for bucket in self.buckets:
-            if any(p.grad is None or p.grad.layout != torch.strided for p in bucket.params):
-                return False
+        if not self.has_all():
+            return False
         self.attach(is_copied=True)
         return True
+
+    def has_all(self) -> bool:
+        """Whether every parameter has a dense gradient."""
+        grads = [p.grad for bucket in self.buckets for p in bucket.params]
+        return all(grad is not None and grad.layout == torch.strided for grad in grads)
 
     def attach(self, is_copied: bool = False) -> None:
         """Has every gradient be a view into the buffer, with what it holds or as it stands there."""

@@ -1,7 +1,8 @@
 """Optimizer steps without Lightning's wrappers about them, on flat parameters where these suit; called by TrainModule.
 
 Lightning's own calls of backward and step cost more than the arithmetic of a small net. They are left out where they
-would do nothing: in one process, without a loss scale, and where nobody listens to them.
+would do nothing: without a loss scale, and where nobody listens to them. Processes on CPUs put their gradients together
+by one all-reduce.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -24,6 +25,7 @@ from trainkit.tasks.base import or_one
 from trainkit.training.chain import Chain, chain_of
 from trainkit.training.evaluation_steps import EvaluationSteps
 from trainkit.training.gradients import params_with_grad
+from trainkit.training.group import lacks_anywhere, reduce_flat, reduce_own
 from trainkit.types import StepOutput
 
 WRAPPED = ("on_before_backward", "on_after_backward")
@@ -81,7 +83,12 @@ class LeanSteps:
         """The net as a chain of layers, where it is one and nothing but its own loss follows."""
         module = self.module
         is_plain = type(module).loss is EvaluationSteps.loss and type(module).forward is EvaluationSteps.forward
-        if not is_plain or module.compiled is not None or type(self.trainer.precision_plugin) is not Precision:
+        if (
+            not is_plain
+            or module.compiled is not None
+            or self.trainer.world_size > 1
+            or type(self.trainer.precision_plugin) is not Precision
+        ):
             return None
         chain = chain_of(module)
         trained = {id(p) for group in self.raw.param_groups for p in group["params"]}
@@ -114,11 +121,10 @@ class LeanSteps:
                 outputs, weights, nominal = self._whole(batch, step) or self.module._backward_of(batch, step)
         else:
             weights, nominal = [], None
-        if flat is not None and looks and not flat.end_look():
+        if flat is not None and looks and not self._ends_look(flat):
             self._give_up(flat)
+        self._put_together(weights, nominal)
         grads = self.grads()
-        if nominal is not None:
-            self.module._divide(grads, weights, nominal)
         for callback in self.before_step:
             callback.on_before_optimizer_step(self.trainer, self.module, self.raw)
         self._clip(grads, is_last)
@@ -153,7 +159,7 @@ class LeanSteps:
         return [plain], [], None
 
     def _is_whole(self, step: Step) -> bool:
-        return len(step.micro_batches) == 1 and not step.is_ghost and self.module.augment is None
+        return self.trainer.world_size == 1 and len(step.micro_batches) == 1 and self.module.augment is None
 
     @staticmethod
     def _part(batch: Any, step: Step) -> Any:
@@ -192,6 +198,26 @@ class LeanSteps:
             return self.flat.grads
         return [p.grad for p in params_with_grad(self.raw) if p.grad is not None]
 
+    def _ends_look(self, flat: FlatParameters) -> bool:
+        """Whether every parameter has a gradient, in all processes."""
+        if self.trainer.world_size == 1:
+            return flat.end_look()
+        if lacks_anywhere(not flat.has_all(), self.module.device):
+            return False
+        return flat.end_look()
+
+    def _put_together(self, weights: list[Any], nominal: float | None) -> None:
+        """Gradients of all micro-batches and processes as those of the one big batch."""
+        if nominal is None:
+            return
+        if self.trainer.world_size == 1:
+            self.module._divide(self.grads(), weights, nominal)
+        elif self.flat is not None:
+            reduce_flat(self.flat, weights, nominal)
+        else:
+            params = [p for group in self.raw.param_groups for p in group["params"] if p.requires_grad]
+            reduce_own(params, weights, nominal)
+
     def _clip(self, grads: list[Tensor], is_last: bool) -> None:
         module = self.module
         if module.clip_value is not None:
@@ -227,7 +253,7 @@ class LeanSteps:
 
 
 def can_be_lean(module: Any, base: type) -> bool:
-    """Whether Lightning's wrappers about backward and step would do nothing.
+    """Whether Lightning's wrappers about backward and step would do nothing that is not done here.
 
     Args:
         module: A TrainModule, whose training begins.
@@ -236,7 +262,9 @@ def can_be_lean(module: Any, base: type) -> bool:
     trainer: Any = module.trainer
     plugin = trainer.precision_plugin
     is_plain = type(plugin) is Precision or (type(plugin) is MixedPrecision and plugin.scaler is None)
-    if type(trainer.strategy) is not SingleDeviceStrategy or not is_plain or len(trainer.optimizers) != 1:
+    is_group = type(trainer.strategy) is DDPStrategy and module.device.type == "cpu"  # on GPUs its overlap pays
+    is_alone = type(trainer.strategy) is SingleDeviceStrategy
+    if not (is_alone or is_group) or not is_plain or len(trainer.optimizers) != 1:
         return False
     if any(getattr(type(module), name) is not getattr(base, name) for name in OVERRIDDEN):
         return False
