@@ -9,7 +9,11 @@ shows its progress and saves a checkpoint an epoch. Same nets, batches, threads 
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,13 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import Dataset, TensorDataset
 
 import trainkit as tk
 from benchmarks.measuring import FLOOR, HAND, OURS, Row, in_turn, rows_of
+from benchmarks.peers import DATALOADER, EPOCHS, LIGHTNING, Clock, dataloader_loop, plain_lightning
 
+EVAL_BATCH = 1024
 NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
@@ -138,21 +146,9 @@ def floor(case: Case, inputs: Tensor, target: Tensor) -> float:
     return case.epochs * len(inputs) / (time.perf_counter() - started)
 
 
-class Clock(L.Callback):
-    """Times the training loop."""
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Starts."""
-        self.started = time.perf_counter()
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Stops; all checkpoints are written by then."""
-        self.seconds = time.perf_counter() - self.started
-
-
-def trainkit(case: Case, inputs: Tensor, target: Tensor, *more: str) -> float:
+def trainkit(case: Case, data: Any, *more: str, val: Any = None, clock: L.Callback | None = None) -> float:
     """Samples a second of a run with everything on."""
-    clock = Clock()
+    clocks = [own := Clock(), *([] if clock is None else [clock])]
     os.environ[NVML_CHECK] = "1"  # as importing Lightning leaves it
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "printed", "w", encoding="utf-8") as printed:
@@ -164,8 +160,67 @@ def trainkit(case: Case, inputs: Tensor, target: Tensor, *more: str) -> float:
             *more,
         ]
         with redirect_stdout(printed):
-            tk.fit(model=case.net(), train=(inputs, target), callbacks=[clock], overrides=overrides)
-    return case.epochs * case.num_samples / clock.seconds
+            tk.fit(model=case.net(), train=data, val=val, callbacks=clocks, overrides=overrides)
+    return case.epochs * case.num_samples / own.seconds
+
+
+class Rows(Dataset[Any]):
+    """A data set as users write them."""
+
+    def __init__(self, inputs: Tensor, target: Tensor) -> None:
+        self.inputs, self.target = inputs, target
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return self.inputs[row], self.target[row]
+
+
+def peers(case: Case, inputs: Tensor, target: Tensor) -> dict[str, Callable[[], float]]:
+    """What others show, for a case; seconds as samples a second."""
+
+    def rate(train: Callable[..., float]) -> float:
+        torch.manual_seed(0)
+        count = case.epochs * case.num_samples
+        return count / train(case.net(), TensorDataset(inputs, target), case.batch_size, case.epochs)
+
+    return {DATALOADER: lambda: rate(dataloader_loop), LIGHTNING: lambda: rate(plain_lightning)}
+
+
+def hand_validation(case: Case, inputs: Tensor, target: Tensor) -> float:
+    """Samples a second of the loop written by hand: forward, loss and hits in inference mode."""
+    net = case.net().eval()
+    started, loss, hits = time.perf_counter(), torch.zeros(()), torch.zeros((), dtype=torch.int64)
+    with torch.inference_mode():
+        for batch, labels in zip(inputs.split(EVAL_BATCH), target.split(EVAL_BATCH), strict=True):
+            outputs = net(batch)
+            loss += functional.cross_entropy(outputs, labels, reduction="sum")
+            hits += (outputs.argmax(1) == labels).sum()
+    return len(inputs) / (time.perf_counter() - started)
+
+
+class ValidationClock(L.Callback):
+    """Times validations; the shortest counts."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Starts."""
+        self.started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Stops, metrics computed."""
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def validation(case: Case, inputs: Tensor, target: Tensor) -> float:
+    """Samples a second of the validation of a run."""
+    clock = ValidationClock()
+    few = inputs[: case.batch_size * 4], target[: case.batch_size * 4]
+    trainkit(case, few, f"data.eval_batch_size={EVAL_BATCH}", "trainer.max_epochs=3", val=(inputs, target), clock=clock)
+    return len(inputs) / statistics.median(clock.seconds)
 
 
 def run(repeats: int) -> list[Row]:
@@ -177,8 +232,51 @@ def run(repeats: int) -> list[Row]:
         contenders: dict[str, Callable[[], float]] = {
             HAND: lambda case=case, x=inputs, y=target: hand_loop(case, x, y),
             FLOOR: lambda case=case, x=inputs, y=target: floor(case, x, y),
-            OURS: lambda case=case, x=inputs, y=target: trainkit(case, x, y),
+            OURS: lambda case=case, x=inputs, y=target: trainkit(case, (x, y)),
         }
+        if not case.is_augmented:
+            contenders |= peers(case, inputs, target)
         in_turn(contenders, 1)  # warm
         rows += rows_of(case.name, "training throughput", "samples/s", in_turn(contenders, repeats))
+        if case.is_augmented:
+            continue
+        own: dict[str, Callable[[], float]] = {
+            DATALOADER: contenders[DATALOADER],
+            OURS: lambda case=case, x=inputs, y=target: trainkit(case, Rows(x, y)),
+        }
+        rows += rows_of(
+            f"{case.name}, own Dataset", "training throughput", "samples/s", in_turn(own, repeats), DATALOADER
+        )
+        checks: dict[str, Callable[[], float]] = {
+            HAND: lambda case=case, x=inputs, y=target: hand_validation(case, x, y),
+            OURS: lambda case=case, x=inputs, y=target: validation(case, x, y),
+        }
+        rows += rows_of(case.name, "validation throughput", "samples/s", in_turn(checks, repeats))
+    return rows + pictures(repeats)
+
+
+def pictures(repeats: int) -> list[Row]:
+    """60,000 images of the size of MNIST's, each contender in a process of its own."""
+    generator, count = np.random.default_rng(0), 60_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npz"
+        np.savez(
+            path, images=generator.integers(0, 256, (count, 28, 28), np.uint8), labels=generator.integers(0, 10, count)
+        )
+        values = in_turn(
+            {LIGHTNING: lambda: process("lightning", path), OURS: lambda: process("trainkit", path)}, repeats
+        )
+    case, rows = f"{count:,} images 28×28, BatchNorm MLP, {EPOCHS} epochs, 1 thread", list[Row]()
+    for what, unit, index in (("training throughput", "samples/s", 0), ("whole process", "runs/s", 1)):
+        rates = {who: [pair[index] for pair in pairs] for who, pairs in values.items()}
+        rows += rows_of(case, what, unit, rates, LIGHTNING)
     return rows
+
+
+def process(who: str, path: Path) -> tuple[float, float]:
+    """Samples a second in training, and runs a second of the whole process."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.peers", who, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    whole = time.perf_counter() - started
+    return EPOCHS * 60_000 / float(json.loads(done.stdout.splitlines()[-1])["seconds"]), 1 / whole

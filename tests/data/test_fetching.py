@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from trainkit.data import fetching
-from trainkit.data.fetching import Request, fetch, fetch_all
+from trainkit.data.fetching import Fetcher, Request, fetch
 from trainkit.data.sources import DatasetSource, TensorSource
 from trainkit.errors import DataError
 from trainkit.types import Batch
@@ -73,15 +74,15 @@ def test_tensors_in_memory_start_no_worker(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(fetching, "DataLoader", refuse)
     source = TensorSource(torch.arange(30.0), torch.arange(30))
-    assert [request.tag for request, _ in fetch_all(source, requests(), 2)] == [f"tag {i}" for i in range(5)]
+    assert [request.tag for request, _ in Fetcher(source, 2).fetch_all(requests())] == [f"tag {i}" for i in range(5)]
     with pytest.raises(AssertionError, match="a DataLoader was made"):
-        next(fetch_all(DatasetSource([Squares()]), requests(), 2))
+        next(Fetcher(DatasetSource([Squares()]), 2).fetch_all(requests()))
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
 def test_workers_give_what_this_process_gives(as_dict: bool) -> None:
     source = DatasetSource([Squares(as_dict)])
-    here, there = list(fetch_all(source, requests(), 0)), list(fetch_all(source, requests(), 2))
+    here, there = list(Fetcher(source, 0).fetch_all(requests())), list(Fetcher(source, 2).fetch_all(requests()))
     for number, ((mine, batch), (theirs, other)) in enumerate(zip(here, there, strict=True)):
         assert mine.tag == theirs.tag == f"tag {number}"
         assert_same(batch, other)
@@ -90,7 +91,7 @@ def test_workers_give_what_this_process_gives(as_dict: bool) -> None:
 
 def test_requests_are_drawn_one_by_one_without_workers() -> None:
     asked: list[int] = []
-    fetched = fetch_all(DatasetSource([Squares()]), requests(5, asked), 0)
+    fetched = Fetcher(DatasetSource([Squares()]), 0).fetch_all(requests(5, asked))
     next(fetched)
     next(fetched)
     assert asked == [0, 1]
@@ -98,14 +99,14 @@ def test_requests_are_drawn_one_by_one_without_workers() -> None:
 
 def test_workers_draw_nothing_from_the_global_generator() -> None:
     before = torch.get_rng_state()
-    list(fetch_all(DatasetSource([Squares()]), requests(), 1))
+    list(Fetcher(DatasetSource([Squares()]), 1).fetch_all(requests()))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_error_of_the_dataset_gets_through(num_workers: int) -> None:
     with pytest.raises(OSError, match="sample 4 is unreadable"):
-        list(fetch_all(DatasetSource([Squares(broken=4)]), requests(), num_workers))
+        list(Fetcher(DatasetSource([Squares(broken=4)]), num_workers).fetch_all(requests()))
 
 
 def test_an_error_of_ours_gets_through_a_worker_as_one() -> None:
@@ -114,7 +115,29 @@ def test_an_error_of_ours_gets_through_a_worker_as_one() -> None:
             return index, index, index
 
     with pytest.raises(DataError) as caught:
-        list(fetch_all(DatasetSource([Triples()]), requests(), 1))
+        list(Fetcher(DatasetSource([Triples()]), 1).fetch_all(requests()))
     assert str(caught.value) == (
         "a sample is a list of 3\n  where    data.train\n  expected (inputs, target), or a dict with the target"
     )
+
+
+def test_workers_outlive_an_epoch_and_an_iteration_that_was_broken_off() -> None:
+    class Tells(Dataset[Any]):
+        def __len__(self) -> int:
+            return 30
+
+        def __getitem__(self, index: int) -> tuple[float, int]:
+            return float(index), os.getpid()
+
+    fetcher = Fetcher(DatasetSource([Tells()]), 2)
+    whole = list(fetcher.fetch_all(requests()))
+    next(fetcher.fetch_all(requests()))
+    again = list(fetcher.fetch_all(requests()))
+    for (request, batch), (other, same) in zip(whole, again, strict=True):
+        assert request.tag == other.tag
+        assert_same(batch, same)
+    processes = set(torch.cat([batch[1] for _, batch in whole]).tolist())
+    assert os.getpid() not in processes
+    fetcher.close()
+    later = set(torch.cat([batch[1] for _, batch in fetcher.fetch_all(requests())]).tolist())
+    assert not processes & later

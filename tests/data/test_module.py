@@ -144,10 +144,11 @@ def test_the_loaders_hand_on_what_was_asked_for() -> None:
     plan = ExecutionPlan(4)
     loader = data.train_loader(plan, seed=5, accumulate=2, rank=1, world_size=2)
     assert (loader.batch_size, loader.plan, loader.seed, loader.accumulate) == (BATCH_SIZE, plan, 5, 2)
-    assert (loader.rank, loader.world_size, loader.num_workers, loader.drop_last) == (1, 2, 3, True)
+    assert (loader.rank, loader.world_size, loader.fetcher.num_workers, loader.drop_last) == (1, 2, 3, True)
     assert torch.equal(loader.rows, data.rows("train"))
     evaluation = data.evaluation_loader("val", rank=1, world_size=2)
-    assert (evaluation.batch_size, evaluation.rank, evaluation.world_size, evaluation.num_workers) == (7, 1, 2, 3)
+    assert (evaluation.batch_size, evaluation.rank, evaluation.world_size) == (7, 1, 2)
+    assert evaluation.fetcher.num_workers == 3
     assert torch.equal(evaluation.rows, data.rows("val"))
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 import trainkit as tk
+from trainkit.data.sources import TensorSource
+from trainkit.runs import schedule as schedules
 from trainkit.runs.build import build_parts
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.schedule import run_schedule
@@ -68,9 +72,6 @@ def test_intervals_of_checkpoints_and_validation_end_an_execution() -> None:
         (["+callbacks.mine._target_=tests_looks.Looks"], (), 1, "Looks looks at every batch: one step at a time"),
         ([], (LooksToo(),), 1, "LooksToo looks at every batch: one step at a time"),
         ([], (Looks(),), 1, "Looks looks at every batch: one step at a time"),
-        (["data=dataset", "+data.train._target_=torchvision.datasets.FakeData", "+data.train.size=20",
-          "+data.train.image_size=[1,2,2]", "+data.train.transform._target_=torchvision.transforms.ToTensor"],
-         (), 1, None),
     ],
 )  # fmt: skip
 def test_steps_per_execution(
@@ -83,3 +84,25 @@ def test_steps_per_execution(
     monkeypatch.setitem(sys.modules, "tests_looks", sys.modules[__name__])
     made = schedule(*overrides, callbacks=callbacks)
     assert (made.plan.steps_per_execution, made.notice) == (steps, notice)
+
+
+@pytest.mark.parametrize(("delay", "steps"), [(0.0, 50), (0.03, 1)])
+def test_samples_that_take_long_to_read_make_short_executions(
+    delay: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    source = TensorSource(torch.zeros(300, 4), torch.zeros(300, dtype=torch.int64))
+    fetch = source.fetch
+
+    def slow(rows: torch.Tensor, key: int = 0) -> Any:
+        time.sleep(delay)
+        asked.append(len(rows))
+        return fetch(rows, key)
+
+    monkeypatch.setattr(source, "fetch", slow)
+    seconds = schedules.seconds_to_read(source, torch.arange(300))
+    assert asked == ([8] if delay else [8, 128])
+    assert (seconds * 8 >= delay) if delay else (seconds < 0.001)
+    monkeypatch.setattr(schedules, "TensorSource", type(None))  # what the run reads is a Dataset
+    monkeypatch.setattr(schedules, "seconds_to_read", lambda source, rows: delay)
+    assert schedule("data.batch_size=2", "trainer.log_every_n_steps=50").plan.steps_per_execution == steps

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainkit.data.fetching import Request, fetch_all
+from trainkit.data.fetching import Fetcher, Request
 from trainkit.data.sources import Source, batch_of, map_inputs, mix, slice_batch
 from trainkit.types import Batch, Inputs
 
@@ -68,14 +68,14 @@ class EvaluationLoader:
         self, source: Source, rows: Tensor, *, batch_size: int, rank: int = 0, world_size: int = 1, num_workers: int = 0
     ) -> None:
         self.source, self.rows, self.batch_size = source, rows, batch_size
-        self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
+        self.rank, self.world_size, self.fetcher = rank, world_size, Fetcher(source, num_workers)
 
     def __len__(self) -> int:
         return len(list(self._shares()))
 
     def __iter__(self) -> Iterator[EvaluationBatch]:
         weight: list[Tensor]
-        for request, (inputs, target, *weight) in fetch_all(self.source, self._requests(), self.num_workers):
+        for request, (inputs, target, *weight) in self.fetcher.fetch_all(self._requests()):
             yield EvaluationBatch(inputs, target, request.tag, len(request.tag), *weight)
 
     def _requests(self) -> Iterator[Request[Tensor]]:

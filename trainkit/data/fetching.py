@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainkit.data.sources import DatasetSource, Source, batch_of
+from trainkit.data.sources import DatasetSource, Source
 from trainkit.errors import TrainkitError
 from trainkit.types import Batch
 
@@ -31,44 +31,72 @@ class Request(NamedTuple, Generic[Tag]):
     tag: Tag
 
 
-def fetch_all(
-    source: Source, requests: Iterable[Request[Tag]], num_workers: int
-) -> Iterator[tuple[Request[Tag], Batch]]:
-    """Pairs each request with its batch, in order.
+class Fetcher:
+    """Fetches requests of one source; loader processes, where there are any, outlive an epoch.
 
     Args:
         source: Where samples come from.
-        requests: Drawn lazily; with workers, a few ahead of what has been yielded.
         num_workers: Processes that read a ``DatasetSource``; tensors in memory are always gathered here.
     """
-    if not (num_workers and isinstance(source, DatasetSource)):
-        for request in requests:
-            yield request, fetch(source, request.rows_per_step, request.keys)
-        return
-    waiting: deque[Request[Tag]] = deque()
 
-    def drawn() -> Iterator[tuple[list[Tensor], list[int]]]:
-        for request in requests:
-            waiting.append(request)
+    def __init__(self, source: Source, num_workers: int) -> None:
+        self.source, self.num_workers = source, num_workers
+        self._asked = _Asked()
+        self._loader: DataLoader[Any] | None = None
+
+    def fetch_all(self, requests: Iterable[Request[Tag]]) -> Iterator[tuple[Request[Tag], Batch]]:
+        """Pairs each request with its batch, in order.
+
+        Args:
+            requests: Drawn lazily; with workers, a few ahead of what has been yielded.
+        """
+        if not (self.num_workers and isinstance(self.source, DatasetSource)):
+            for request in requests:
+                yield request, fetch(self.source, request.rows_per_step, request.keys)
+            return
+        self._asked.requests, self._asked.waiting = iter(requests), deque()
+        for batch in self._started(self.source):
+            if isinstance(batch, TrainkitError):
+                raise batch
+            yield self._asked.waiting.popleft(), cast("Batch", tuple(batch))
+
+    def _started(self, source: DatasetSource) -> DataLoader[Any]:
+        if self._loader is None:
+            # With a generator of its own, for a DataLoader otherwise draws its workers' seed from the global one:
+            # dropout and whatever else draws in this process would depend on the number of workers.
+            self._loader = DataLoader(
+                _WholeRequests(source),
+                batch_size=None,
+                sampler=self._asked,
+                num_workers=self.num_workers,
+                generator=torch.Generator(),
+                persistent_workers=True,
+            )
+        return self._loader
+
+    def close(self) -> None:
+        """Ends the loader processes; a later ``fetch_all`` starts others."""
+        self._loader = None
+
+
+class _Asked:
+    """What the loader's processes are asked for; a sampler, with no hold on who fetches."""
+
+    def __init__(self) -> None:
+        self.requests: Iterator[Request[Any]] = iter(())
+        self.waiting: deque[Request[Any]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], list[int]]]:
+        for request in self.requests:
+            self.waiting.append(request)
             yield request.rows_per_step, request.keys
-
-    # With a generator of its own, for a DataLoader otherwise draws its workers' seed from the global one: dropout and
-    # whatever else draws in this process would depend on the number of workers.
-    own = torch.Generator()
-    loader = DataLoader(
-        _WholeRequests(source), batch_size=None, sampler=drawn(), num_workers=num_workers, generator=own
-    )
-    for batch in loader:
-        if isinstance(batch, TrainkitError):
-            raise batch
-        yield waiting.popleft(), cast("Batch", tuple(batch))
 
 
 def fetch(source: Source, rows_per_step: list[Tensor], keys: list[int]) -> Batch:
     """Samples of several steps, one after the other; tensors in memory are gathered at once."""
-    if not isinstance(source, DatasetSource):
-        return source.fetch(torch.cat(rows_per_step), keys[0])
-    return _join([source.fetch(rows, key) for rows, key in zip(rows_per_step, keys, strict=True)])
+    if isinstance(source, DatasetSource):
+        return source.fetch_steps(rows_per_step, keys)
+    return source.fetch(torch.cat(rows_per_step), keys[0])
 
 
 class _WholeRequests(Dataset[Any]):
@@ -82,17 +110,3 @@ class _WholeRequests(Dataset[Any]):
             return fetch(self.source, *request)
         except TrainkitError as error:  # handed over as it is: DataLoader would put a traceback into its message
             return error
-
-
-def _join(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    inputs, target = [batch[0] for batch in batches], torch.cat([batch[1] for batch in batches])
-    weights, rest = list[Tensor](), list[Tensor]()
-    for _, _, *rest in batches:
-        weights += rest
-    weight = torch.cat(weights) if weights else None
-    if isinstance(inputs[0], dict):
-        named = {name: torch.cat([part[name] for part in inputs]) for name in inputs[0]}  # type: ignore[index]
-        return batch_of(named, target, weight)
-    return batch_of(torch.cat(inputs), target, weight)  # type: ignore[arg-type]

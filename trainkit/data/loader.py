@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trainkit.data.fetching import Request, fetch_all
+from trainkit.data.fetching import Fetcher, Request
 from trainkit.data.order import balanced_order, occurrences
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.sources import Source, batch_of, is_batch, map_inputs, mix, slice_batch
@@ -133,7 +133,7 @@ class BatchLoader:
         self.source, self.rows, self.batch_size = source, rows, batch_size
         self.balanced_by, self.in_pairs = balanced_by, in_pairs
         self.plan, self.seed, self.accumulate = plan or ExecutionPlan(), seed, accumulate
-        self.rank, self.world_size, self.num_workers = rank, world_size, num_workers
+        self.rank, self.world_size, self.fetcher = rank, world_size, Fetcher(source, num_workers)
         self.drop_last = drop_last
         self.state = LoaderState()
 
@@ -152,7 +152,7 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Execution]:
         """The executions from ``state`` to the epoch's end; ``state`` follows once the next one is asked for."""
         epoch = self.state.epoch
-        for request, batch in fetch_all(self.source, self._planned(self.order(epoch)), self.num_workers):
+        for request, batch in self.fetcher.fetch_all(self._planned(self.order(epoch))):
             yield self._execution(batch, request, epoch)
             self.state = request.tag.state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -85,16 +85,26 @@ class DatasetSource(Source):
 
     def fetch(self, rows: Tensor, key: int) -> Batch:
         """Reads samples one by one (or by ``__getitems__``) and collates them; random draws are seeded by ``key``."""
-        with seeded(key):
-            inputs, target = self.unpack(collate(self._samples(rows.tolist())))
-        return inputs, _flat(target)
+        return self.fetch_steps([rows], [key])
+
+    def fetch_steps(self, rows_per_step: Sequence[Tensor], keys: Sequence[int]) -> Batch:
+        """As ``fetch`` for the rows of several steps, each with its key, one after the other."""
+        batches = []
+        with seeded() as seed:
+            for rows, key in zip(rows_per_step, keys, strict=True):
+                seed(key)
+                inputs, target = self.unpack(collate(self._samples(rows.tolist())))
+                batches.append((inputs, _flat(target)))
+        return _joined(batches)
 
     def _samples(self, rows: list[int]) -> list[Any]:
-        first = self.datasets[0]
-        if len(self.datasets) == 1 and hasattr(first, "__getitems__"):
-            samples: list[Any] = first.__getitems__(rows)
-            return samples
-        return [self.sample(row) for row in rows]
+        if len(self.datasets) > 1:
+            return [self.sample(row) for row in rows]
+        dataset = self.datasets[0]
+        if not hasattr(dataset, "__getitems__"):
+            return [dataset[row] for row in rows]
+        samples: list[Any] = dataset.__getitems__(rows)
+        return samples
 
     def unpack(self, batch: Any) -> Batch:
         """Splits a sample or a collated batch into inputs and target.
@@ -136,6 +146,15 @@ def collate(samples: list[Any]) -> Any:
         ) from error
 
 
+def _joined(batches: list[tuple[Inputs, Tensor]]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    parts, targets = zip(*batches, strict=True)
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts), torch.cat(targets)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}, torch.cat(targets)
+
+
 def _flat(target: Tensor) -> Tensor:
     """Targets as [B], integers as the int64 that losses take; several of a sample, [B, T], as floats."""
     if not isinstance(target, Tensor) or target.numel() != len(target):
@@ -146,16 +165,27 @@ def _flat(target: Tensor) -> Tensor:
 
 
 class seeded:
-    """Context in which Python's, NumPy's and torch's generators are seeded by a key, and put back afterwards."""
+    """Context in which Python's, NumPy's and torch's generators are seeded by a key, and put back afterwards.
 
-    def __init__(self, key: int) -> None:
+    Args:
+        key: The seed; None leaves that to calls of what the context gives.
+    """
+
+    def __init__(self, key: int | None = None) -> None:
         self.key = key
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Callable[[int], None]:
         self.states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        random.seed(self.key)
-        np.random.seed(self.key % 2**32)
-        torch.default_generator.manual_seed(self.key)
+        if self.key is not None:
+            self.seed(self.key)
+        return self.seed
+
+    @staticmethod
+    def seed(key: int) -> None:
+        """Seeds the three by a key."""
+        random.seed(key)
+        np.random.seed(key % 2**32)
+        torch.default_generator.manual_seed(key)
 
     def __exit__(self, *exc: object) -> None:
         random.setstate(self.states[0])

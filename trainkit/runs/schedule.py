@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from trainkit.data.plan import ExecutionPlan
-from trainkit.data.sources import TensorSource
+from trainkit.data.sources import Source, TensorSource
 from trainkit.runs.hooks import looks_at_batches
 from trainkit.runs.parts import Parts
 
 MOST_STEPS, MOST_BYTES, MOST_SECONDS = 50, 2**23, 0.05
 """Of an execution, where the user leaves that to us."""
+
+FEW_SAMPLES, MORE_SAMPLES, QUICK = 8, 128, 0.02
+"""Of a ``Dataset``, read to see how long that takes; more where the first take no longer than so many seconds."""
 
 OPERATIONS_PER_SECOND = 2e10
 """Of a slow core; a faster machine has shorter executions."""
@@ -67,8 +71,6 @@ def _steps_per_execution(parts: Parts) -> tuple[int, str | None]:
     asked = parts.config.trainer.steps_per_execution
     if asked != "auto":
         return int(asked), None
-    if not isinstance(parts.data.source, TensorSource):
-        return 1, None
     looker = looks_at_batches(parts)
     if looker:
         return 1, f"{looker} looks at every batch: one step at a time"
@@ -87,4 +89,22 @@ def affordable_steps(parts: Parts) -> int:
     nbytes = data.batch_size * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     weights = sum(p.numel() for p in network.parameters())
     seconds = 6 * data.batch_size * weights / OPERATIONS_PER_SECOND  # forward once, backward twice, each two operations
+    if not isinstance(data.source, TensorSource):
+        seconds += data.batch_size * seconds_to_read(data.source, data.rows("train"))
     return max(1, min(MOST_STEPS, MOST_BYTES // max(nbytes, 1), int(MOST_SECONDS / max(seconds, 1e-9))))
+
+
+def seconds_to_read(source: Source, rows: Tensor) -> float:
+    """Seconds that a sample takes to be read, by the first few.
+
+    Args:
+        source: Where they come from.
+        rows: int64 [N], their numbers, N ≥ 1.
+    """
+    for count in (FEW_SAMPLES, MORE_SAMPLES):
+        chosen, started = rows[:count], time.perf_counter()
+        source.fetch(chosen, 0)
+        seconds = time.perf_counter() - started
+        if seconds > QUICK:
+            break
+    return seconds / len(chosen)

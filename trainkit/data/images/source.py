@@ -60,8 +60,9 @@ class ImageSource(DatasetSource):
         super().__init__([files])
         self.files = files
 
-    def fetch(self, rows: Tensor, key: int = 0) -> Batch:
+    def fetch_steps(self, rows_per_step: Sequence[Tensor], keys: Sequence[int]) -> Batch:
         """Decodes rows, which gives the bits that decoding them beforehand gives."""
+        rows = torch.cat(list(rows_per_step))
         inputs = torch.stack([self.files.pixels(row) for row in rows.tolist()])
         target = self.files.target.index_select(0, rows)
         return batch_of(inputs, target, None if self.weight is None else self.weight.index_select(0, rows))
