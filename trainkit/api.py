@@ -145,15 +145,17 @@ def fit(
     return _inside_hydra(lambda: run_pipeline(*gathered(cfg, given), write_reports))
 
 
-def check(cfg: DictConfig | None = None, **given: Unpack[FitArguments]) -> CheckResult:
+def check(
+    cfg: DictConfig | None = None, *, profile: str | Path | None = None, **given: Unpack[FitArguments]
+) -> CheckResult:
     """Looks at a configuration before the run: what works here, and what is wrong with it.
 
-    A copy of the net learns one batch by heart, loader and net are timed, the data is searched for rows that the parts
-    share and for features that give the target away, the learning rate is stepped through the run. Nothing that was
-    given is changed, nothing is written.
+    A copy of the net learns one batch by heart, loader and net are timed, the data is searched for rows that parts
+    share and features that give the target away. Nothing that was given is changed, nothing is written.
 
     Args:
         cfg: A composed config; composed from ``overrides`` by default.
+        profile: A .json(.gz) for a trace; a copy is trained for some seconds to see where the time goes. None for none.
         given: The keyword arguments of ``fit``, objects of the script among them.
 
     Returns:
@@ -165,28 +167,26 @@ def check(cfg: DictConfig | None = None, **given: Unpack[FitArguments]) -> Check
     """
     from trainkit.runs.inspection import inspect_run
 
-    unknown = sorted(given.keys() - FitArguments.__annotations__.keys())
-    if unknown:
+    if unknown := sorted(given.keys() - FitArguments.__annotations__.keys()):
         raise TypeError(f"check() got an unexpected keyword argument '{unknown[0]}'")
-    return inspect_run(*gathered(cfg, given))
+    return inspect_run(*gathered(cfg, given), trace=None if profile is None else Path(profile))
 
 
-def check_job(cfg: DictConfig) -> CheckResult:
+def check_job(cfg: DictConfig, trace: Path | None = None) -> CheckResult:
     """``trainkit check`` of a config as Hydra composed it."""
     from trainkit.runs.inspection import inspect_run
 
-    return inspect_run(copied(cfg), LiveObjects(), list(HydraConfig.get().overrides.task))
+    return inspect_run(copied(cfg), LiveObjects(), list(HydraConfig.get().overrides.task), trace)
 
 
 def _inside_hydra(start: Any) -> Result:
     """Runs a job; a mistake is told as the surroundings want it."""
-    if not HydraConfig.initialized():
+    try:
         result: Result = start()
         return result
-    try:
-        result = start()
-        return result
     except TrainkitError as error:
+        if not HydraConfig.initialized():
+            raise
         print(told(error), file=sys.stderr)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return Result("failed", None, error=str(error))

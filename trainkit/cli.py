@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import trainkit
@@ -193,8 +194,18 @@ def _check(command: Command, args: list[str]) -> int:
     from trainkit.config.app import run_app
 
     results: list[Any] = []
-    run_app(args, lambda cfg: results.append(load(command.target)(cfg)), "trainkit check", can_sweep=False)
+    args, trace = _without_profile(args)
+    run_app(args, lambda cfg: results.append(load(command.target)(cfg, trace)), "trainkit check", can_sweep=False)
     return 0 if all(result.ok for result in results) else FOUND
+
+
+def _without_profile(args: list[str]) -> tuple[list[str], Path | None]:
+    """Arguments of ``check`` without ``profile=…``, and where the trace goes; None for no profile."""
+    asked = [arg.partition("=")[2] for arg in args if arg.startswith("profile=")]
+    kept = [arg for arg in args if not arg.startswith("profile=")]
+    if not asked or asked[-1].lower() == "false":
+        return kept, None
+    return kept, Path("profile.json.gz" if asked[-1].lower() == "true" else asked[-1])
 
 
 def load(target: str) -> Callable[..., Any]:
@@ -250,6 +261,10 @@ target away; the learning rate is stepped through the run.
 examples:
   trainkit check
   trainkit check data=table data.path=churn.csv data.target=Churn optimizer.lr=3e-2
+  trainkit check profile=true model=cnn
+
+profile=true trains a copy for some seconds and says where the time of a run goes, and what to change; the trace of a
+few steps is written to profile.json.gz (profile=FILE.json: elsewhere), which https://ui.perfetto.dev opens.
 
 exit code: 0 nothing to mend, 1 something found, 2 a mistake for which fit would not start either"""
 

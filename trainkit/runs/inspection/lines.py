@@ -10,12 +10,14 @@ from trainkit.runs.inspection.data_facts import DataFacts
 from trainkit.runs.inspection.environment import Environment
 from trainkit.runs.inspection.finding import Finding
 from trainkit.runs.inspection.plan_facts import PlanFacts, Preview
+from trainkit.runs.inspection.profiling import Profile
 from trainkit.runs.inspection.speed import Speed
 from trainkit.runs.inspection.trial import Trial
 from trainkit.runs.narrate import ARROWS
 
 BARS = "▁▂▃▄▅▆▇█"
 BARS_SHOWN = 24
+SMALLEST_SHARE = 0.001
 
 
 def versions_line(environment: Environment) -> str:
@@ -87,6 +89,17 @@ def speed_line(speed: Speed) -> str:
     slower = "loader" if 1 / speed.loader > step else slower
     rates = f"loader {speed.loader:,.0f} samples/s{augmented} · forward and backward {speed.compute:,.0f}"
     return f"{rates} · the {slower} limits"
+
+
+def profile_lines(profile: Profile) -> Iterator[str]:
+    """Where the time of the whole run goes, what bounds it, and where the trace is."""
+    shares = sorted(profile.shares.items(), key=lambda item: -item[1])
+    parts = " · ".join(f"{name} {share:.1%}" for name, share in shares if share >= SMALLEST_SHARE)
+    yield f"{parts} of {sum(profile.seconds.values()):,.1f} s, by {profile.steps:,} of {profile.total_steps:,} steps"
+    arithmetic = sum(profile.shares.get(name, 0.0) for name in ("forward", "backward", "optimizer"))
+    bound = "the arithmetic of the net" if arithmetic >= 0.5 else shares[0][0]
+    yield f"bounded by {bound}: forward, backward and optimizer are {arithmetic:.0%}"
+    yield f"trace in {profile.trace}, for https://ui.perfetto.dev or chrome://tracing"
 
 
 def rows_line(facts: DataFacts) -> str:

@@ -8,6 +8,7 @@ from trainkit.runs.inspection.data_facts import DataFacts
 from trainkit.runs.inspection.environment import Environment
 from trainkit.runs.inspection.finding import Finding
 from trainkit.runs.inspection.plan_facts import PlanFacts
+from trainkit.runs.inspection.profiling import Profile
 from trainkit.runs.inspection.speed import Speed
 from trainkit.runs.inspection.trial import Trial
 
@@ -28,6 +29,7 @@ class CheckResult:
         speed: Of loader and net, in samples a second; likewise None where it could not be measured.
         seconds: That it all took.
         is_own: Whether it is a run of the user's own LightningModule, of which less is looked at.
+        profile: Where the run's time goes; None unless it was asked for.
     """
 
     findings: tuple[Finding, ...]
@@ -39,6 +41,7 @@ class CheckResult:
     speed: Speed | None = None
     seconds: float = 0.0
     is_own: bool = False
+    profile: Profile | None = None
 
     @property
     def ok(self) -> bool:
