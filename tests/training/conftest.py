@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor
 
+from trainkit.data.augment import Augment
 from trainkit.data.evaluation_loader import EvaluationLoader
 from trainkit.data.loader import BatchLoader
 from trainkit.data.plan import ExecutionPlan
@@ -140,6 +141,9 @@ class Job:
     max_steps: int = 40
     clip_norm: float | None = 1.0
     clip_value: float | None = None
+    ema: float | None = None
+    augment: Augment | None = None
+    steps_by: Literal["lightning", "own", "flat"] = "lightning"
     val_every_n_steps: int | None = 10
     val_every_n_epochs: int | None = 1
     save_every_n_steps: int | None = 5
@@ -178,9 +182,11 @@ class Job:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        steps: dict[str, Any] = {name: getattr(self, name) for name in ("accumulate", "clip_norm", "clip_value")}
+        names = ("accumulate", "clip_norm", "clip_value", "ema", "augment")
+        steps: dict[str, Any] = {name: getattr(self, name) for name in names}
         module = TrainModule(self.model(), self.task(), adamw(lr=0.02), cosine(warmup=0.1), **steps)
         module.total_steps = self.max_steps
+        module.wants_lean, module.wants_flat = self.steps_by != "lightning", self.steps_by == "flat"
         outcome = self._outcome(module, int(checkpoint.stem.removeprefix("step-")) if checkpoint else 0, kill_after)
         rows = torch.arange(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
         validation = EvaluationLoader(self.source, rows, batch_size=16) if validate else None
@@ -194,6 +200,7 @@ class Job:
                 self.run = outcome.run = RunDirectory(error.aside)
         finally:
             outcome.writer.stop.restore()
+            module.release()
         outcome.random_state = get_random_state()
         return outcome
 

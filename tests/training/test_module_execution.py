@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import pytest
 
+from trainkit.data.augment import Augment, Noise
 from trainkit.data.loader import Execution
 from trainkit.models import MLP
 from trainkit.tasks import Regression
@@ -16,17 +17,41 @@ from trainkit.tasks import Regression
 if TYPE_CHECKING:
     from tests.training.conftest import Job, Outcome
 
-MAX_STEPS, STEPS_PER_EPOCH, VAL_EVERY, SAVE_EVERY, LOG_EVERY = 101, 9, 10, 25, 4
+MAX_STEPS, STEPS_PER_EPOCH, VAL_EVERY, SAVE_EVERY, LOG_EVERY = 101, 9, 10, 50, 4
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    ("steps_by", "clip_norm", "ema", "is_augmented"),
+    [
+        ("lightning", 1.0, None, False),
+        ("lightning", None, 0.9, True),
+        ("own", 1.0, 0.9, False),
+        ("flat", 1.0, None, False),
+        ("flat", None, None, False),
+        ("flat", 1.0, 0.9, True),
+        ("flat", None, 0.9, False),
+    ],
+)
 def test_k_changes_nothing(
-    job: Callable[..., Job], differences: Callable[[Any, Any], list[str]], accumulate: int, precision: str
+    job: Callable[..., Job],
+    differences: Callable[[Any, Any], list[str]],
+    accumulate: int,
+    precision: str,
+    steps_by: str,
+    clip_norm: float | None,
+    ema: float | None,
+    is_augmented: bool,
 ) -> None:
     def run(k: int) -> Outcome:
         settings = {"accumulate": accumulate, "precision": precision, "max_steps": MAX_STEPS, "keep": 1000}
-        return job(f"k{k}", steps_per_execution=k, save_every_n_steps=SAVE_EVERY, **settings).fit()
+        settings |= {"steps_by": steps_by, "clip_norm": clip_norm, "ema": ema}
+        settings |= {
+            "augment": Augment({"noise": Noise(0.1)}) if is_augmented else None,
+            "save_every_n_steps": SAVE_EVERY,
+        }
+        return job(f"k{k}", steps_per_execution=k, **settings).fit()
 
     one = run(1)
     epoch_ends = set(range(STEPS_PER_EPOCH, MAX_STEPS + 1, STEPS_PER_EPOCH))
