@@ -1,4 +1,4 @@
-"""``python -m benchmarks throughput|startup|sweep|checkpoint|process [--json FILE] [--repeats N]``."""
+"""``python -m benchmarks throughput|startup|sweep|checkpoint|process [--json FILE] [--repeats N]``, or ``summary``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ def line(row: Row) -> str:
 def main() -> None:
     """Measures, prints and perhaps writes rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("name", choices=(*NAMES, "summary"))
     parser.add_argument("--json", type=Path, help="where to write the rows")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each, of which the median counts")
     asked = parser.parse_args()
+    if asked.name == "summary":
+        print(*importlib.import_module("benchmarks.summary").lines(), sep="\n")
+        return
     rows: list[Row] = importlib.import_module(f"benchmarks.{asked.name}").run(asked.repeats)
     for row in rows:
         print(line(row))

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,15 +178,11 @@ class Rows(Dataset[Any]):
         return self.inputs[row], self.target[row]
 
 
-def peers(case: Case, inputs: Tensor, target: Tensor) -> dict[str, Callable[[], float]]:
-    """What others show, for a case; seconds as samples a second."""
-
-    def rate(train: Callable[..., float]) -> float:
-        torch.manual_seed(0)
-        count = case.epochs * case.num_samples
-        return count / train(case.net(), TensorDataset(inputs, target), case.batch_size, case.epochs)
-
-    return {DATALOADER: lambda: rate(dataloader_loop), LIGHTNING: lambda: rate(plain_lightning)}
+def peer(case: Case, train: Callable[..., float], data: Dataset[Any]) -> float:
+    """Samples a second of what others show."""
+    torch.manual_seed(0)
+    os.environ.pop(NVML_CHECK, None)
+    return case.epochs * case.num_samples / train(case.net(), data, case.batch_size, case.epochs)
 
 
 def hand_validation(case: Case, inputs: Tensor, target: Tensor) -> float:
@@ -201,7 +198,7 @@ def hand_validation(case: Case, inputs: Tensor, target: Tensor) -> float:
 
 
 class ValidationClock(L.Callback):
-    """Times validations; the shortest counts."""
+    """Times validations."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -229,27 +226,28 @@ def run(repeats: int) -> list[Row]:
     for case in CASES:
         torch.set_num_threads(case.threads)
         inputs, target = samples(case)
+        tensors, own_rows = TensorDataset(inputs, target), Rows(inputs, target)
         contenders: dict[str, Callable[[], float]] = {
-            HAND: lambda case=case, x=inputs, y=target: hand_loop(case, x, y),
-            FLOOR: lambda case=case, x=inputs, y=target: floor(case, x, y),
-            OURS: lambda case=case, x=inputs, y=target: trainkit(case, (x, y)),
+            HAND: partial(hand_loop, case, inputs, target),
+            FLOOR: partial(floor, case, inputs, target),
+            OURS: partial(trainkit, case, (inputs, target)),
         }
         if not case.is_augmented:
-            contenders |= peers(case, inputs, target)
+            contenders[DATALOADER] = partial(peer, case, dataloader_loop, tensors)
+            contenders[LIGHTNING] = partial(peer, case, plain_lightning, tensors)
         in_turn(contenders, 1)  # warm
         rows += rows_of(case.name, "training throughput", "samples/s", in_turn(contenders, repeats))
         if case.is_augmented:
             continue
         own: dict[str, Callable[[], float]] = {
-            DATALOADER: contenders[DATALOADER],
-            OURS: lambda case=case, x=inputs, y=target: trainkit(case, Rows(x, y)),
+            DATALOADER: partial(peer, case, dataloader_loop, own_rows),
+            OURS: partial(trainkit, case, own_rows),
         }
-        rows += rows_of(
-            f"{case.name}, own Dataset", "training throughput", "samples/s", in_turn(own, repeats), DATALOADER
-        )
+        name = f"{case.name}, own Dataset"
+        rows += rows_of(name, "training throughput", "samples/s", in_turn(own, repeats), DATALOADER)
         checks: dict[str, Callable[[], float]] = {
-            HAND: lambda case=case, x=inputs, y=target: hand_validation(case, x, y),
-            OURS: lambda case=case, x=inputs, y=target: validation(case, x, y),
+            HAND: partial(hand_validation, case, inputs, target),
+            OURS: partial(validation, case, inputs, target),
         }
         rows += rows_of(case.name, "validation throughput", "samples/s", in_turn(checks, repeats))
     return rows + pictures(repeats)

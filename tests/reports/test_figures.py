@@ -6,6 +6,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pytest
 
 from trainkit.reports.figures import MAX_PAIRS, MAX_POINTS, draw_curves, draw_pairs
 
@@ -76,3 +77,8 @@ assert state() == before, "rcParams changed"
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", [1e60, 1e-60])
+def test_numbers_too_long_for_the_picture(size: float) -> None:
+    assert draw_curves({"val": ([1, 2, 3], [size, size / 10, 0.0])}, prefix="p").startswith("<svg")

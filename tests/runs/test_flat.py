@@ -192,3 +192,75 @@ def test_gradients_that_were_set_to_none_are_attached_again(tmp_path: Path) -> N
         tk.fit(callbacks=[Zeroes()], overrides=overrides)
     one, other = (checkpoint(RunDirectory(tmp_path / flat)) for flat in ("auto", "false"))
     torch.testing.assert_close(one["state_dict"], other["state_dict"], rtol=1e-4, atol=1e-5)
+
+
+Change = Callable[[nn.Module, int, L.Trainer], None]
+
+
+class EachEpoch(L.Callback):
+    """Does something to the net before every epoch."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.change(pl_module.model.net, trainer.current_epoch, trainer)  # type: ignore[union-attr, arg-type]
+
+
+def clamp(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    net[0].weight.data = net[0].weight.data.clamp(-0.2, 0.2)
+
+
+def reload_state(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    state = trainer.optimizers[0].state_dict()
+    for values in state["state"].values():
+        values["exp_avg"] = torch.zeros_like(values["exp_avg"])
+    trainer.optimizers[0].load_state_dict(state)
+
+
+def drop_state(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    if epoch == 2:
+        trainer.optimizers[0].state.clear()
+
+
+def hook(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    if epoch == 1:
+        trainer.optimizers[0].register_step_post_hook(lambda *_: net[0].weight.data.mul_(0.9))
+
+
+def forget_some(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    net[3].zero_grad()
+
+
+def raise_dropout(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    net[2].p = (0.0, 0.5, 0.0, 0.3)[epoch]
+
+
+def other_layer(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    if epoch == 1:
+        net[1] = nn.Tanh()
+
+
+def one_more_layer(net: Any, epoch: int, trainer: L.Trainer) -> None:
+    if epoch == 1:
+        net.append(nn.Tanh())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [clamp, reload_state, drop_state, hook, forget_some, raise_dropout, other_layer, one_more_layer],
+    ids=lambda change: change.__name__,
+)
+def test_what_a_callback_changes_between_epochs_is_noticed(change: Change, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(160, 12, generator=generator), torch.randint(0, 3, (160,), generator=generator)
+    learned = []
+    for layout in ("auto", "false"):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+        settings = [f"run.dir={tmp_path / layout}", "data.batch_size=16", "trainer.max_epochs=4", "logger=none"]
+        settings += ["data.val_share=0", "data.test_share=0", "evaluation.baseline=false", "trainer.threads=1"]
+        settings += [f"trainer.flat_parameters={layout}", "optimizer.lr=0.01"]
+        tk.fit(model=net, train=data, callbacks=[EachEpoch(change)], overrides=settings)
+        learned.append(net.state_dict())
+    torch.testing.assert_close(learned[0], learned[1], rtol=1e-4, atol=1e-5)

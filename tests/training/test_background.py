@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -100,12 +104,14 @@ def test_other_saves_are_there_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "own.ckpt").is_file()
 
 
-def run(path: Path, *overrides: str) -> RunDirectory:
+DATA = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 2
+
+
+def run(path: Path, *overrides: str, callbacks: Sequence[L.Callback] = ()) -> RunDirectory:
     torch.manual_seed(0)
     fixed = [f"run.dir={path}", "data.batch_size=10", "trainer.max_epochs=4", "logger=none", "checkpoint.keep=3"]
-    data = torch.randn(60, 4), torch.randint(0, 2, (60,))
     fixed += ["evaluation.baseline=false", *overrides]
-    tk.fit(model=nn.Linear(4, 2), train=data, val=data, overrides=fixed)
+    tk.fit(model=nn.Linear(4, 2), train=DATA, val=DATA, callbacks=callbacks, overrides=fixed)
     return RunDirectory(path)
 
 
@@ -146,3 +152,47 @@ def test_a_save_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert last["step"] == 6
     assert sha256(made.checkpoints / last["file"]) == last["sha256"]
     assert [path.name for path in made.checkpoints.iterdir() if path.name.startswith(".")] == []
+
+
+def test_memory_that_begins_at_one_address_may_be_of_two_lengths() -> None:
+    whole = np.arange(1000, dtype=np.float32)
+    state = {"head": torch.from_numpy(whole[:5]), "all": torch.from_numpy(whole)}
+    copied = Snapshots().take(state)
+    assert torch.equal(copied["all"], torch.arange(1000.0))
+    assert torch.equal(copied["head"], torch.arange(5.0))
+
+
+class Raises(L.Callback):
+    """Ends the run, and keeps the callbacks after it from hearing of that."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 2:
+            raise ValueError("no more")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        raise LookupError("what was that?")
+
+
+def test_nothing_is_written_any_more_once_a_run_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save = torch.save
+
+    def slow(checkpoint: Any, path: Path) -> None:
+        time.sleep(0.3)
+        save(checkpoint, path)
+
+    monkeypatch.setattr(torch, "save", slow)
+    with pytest.raises(LookupError):
+        run(tmp_path / "run", callbacks=[Raises()])
+    assert read_json(RunDirectory(tmp_path / "run").last)["step"] == 12
+    assert not any(thread.name.startswith("checkpoints") for thread in threading.enumerate())
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = run(tmp_path / "run", "trainer.max_steps=6", "trainer.max_epochs=null")
+    made.result.unlink()
+    left = made.checkpoints / ".step-9.ckpt.12345.tmp"
+    left.write_bytes(b"half")
+    tk.fit(overrides=[f"run.dir={made.path}"], model=nn.Linear(4, 2), train=DATA, val=DATA)
+    assert not left.exists()

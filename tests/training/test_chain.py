@@ -119,6 +119,38 @@ def test_other_nets_are_left_to_autograd(net: nn.Module) -> None:
     assert found(net) is None
 
 
+def buffered() -> nn.Module:
+    layer = nn.LayerNorm(12)
+    bias = layer.bias.data
+    del layer.bias
+    layer.register_buffer("bias", bias)
+    return nn.Sequential(layer)
+
+
+def test_a_layer_whose_parameter_became_a_buffer() -> None:
+    assert found(buffered()) is None
+
+
+def test_a_forward_that_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, inputs: forward(self, inputs) * 0.5)
+    assert found(nn.Linear(12, 3)) is None
+
+
+def test_autocast_is_left_to_autograd() -> None:
+    chain = found(nn.Linear(12, 3))
+    assert chain is not None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not chain.suits()
+
+
+def test_a_loss_replaced_on_the_task_itself() -> None:
+    task, outputs, target = tk.Classification(3), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    loss = task.loss
+    task.loss = lambda *given: (loss(*given)[0] * 3, 4.0)  # type: ignore[method-assign]
+    assert task.loss_and_gradient(outputs, target)[0] == loss(outputs, target)[0] * 3
+
+
 def hook(module: nn.Module, *values: Any) -> None:
     pass
 
@@ -159,7 +191,7 @@ def test_batches_that_are_not_for_it() -> None:
     plain, normed = found(nn.Linear(12, 3)), found(nn.BatchNorm1d(12))
     assert plain is not None
     assert normed is not None
-    assert plain.prepare(torch.zeros(1, 12)) is not None
+    assert plain.prepare(torch.zeros(2, 12)) is not None
     assert plain.prepare(torch.zeros(2, 5, 12)) is None  # a linear layer takes more axes, and means something else
     assert normed.prepare(torch.zeros(1, 12)) is None  # BatchNorm refuses one sample
 

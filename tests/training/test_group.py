@@ -51,6 +51,23 @@ def test_samples_that_weigh_nothing_give_no_gradient_and_no_nan() -> None:
     assert torch.equal(own[0].grad, torch.full((2, 3), 12.0))  # type: ignore[arg-type]
 
 
+def test_weights_of_a_narrow_type_are_counted_exactly() -> None:
+    p = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
+    flat = FlatParameters(AdamW([p], fused=True))
+    flat.begin_look()
+    p.grad = torch.ones_like(p)
+    assert flat.end_look()
+    reduce_flat(flat, [37.7], nominal=32.0)
+    assert torch.equal(p.grad, torch.full_like(p, 32 / 37.7))
+
+
+def test_double_gradients_stay_so() -> None:
+    p = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    p.grad = torch.tensor([1 / 3], dtype=torch.float64)
+    reduce_own([p], [1.0], nominal=1.0)
+    assert float(p.grad) == 1 / 3
+
+
 def test_whether_somebody_lacks_something() -> None:
     assert lacks_anywhere(True, "cpu")
     assert not lacks_anywhere(False, "cpu")

@@ -147,7 +147,7 @@ class FlatParameters:
 
     def attach_lost(self) -> None:
         """Between steps, when all gradients are 0: attaches them again where a ``zero_grad()`` has set them to None."""
-        if any(bucket.params[0].grad is None for bucket in self.buckets):
+        if any(p.grad is None for bucket in self.buckets for p in bucket.params):
             self.attach()
 
     def step(self) -> None:
@@ -170,15 +170,31 @@ class FlatParameters:
             grads.zero_()
 
     def is_current(self) -> bool:
-        """Whether the same parameters train as when this was made."""
-        return self.trains == [p.requires_grad for p in _params(self.optimizer)]
+        """Whether the same parameters train as when this was made, which with their state still lie in the buffers."""
+        if self.trains != [p.requires_grad for p in _params(self.optimizer)] or _has_hooks(self.optimizer):
+            return False
+        return all(self._is_in_place(bucket, p) for bucket in self.buckets for p in bucket.params)
+
+    def _is_in_place(self, bucket: Bucket, p: nn.Parameter) -> bool:
+        start, end = bucket.weights.data_ptr(), bucket.weights.data_ptr() + bucket.weights.nbytes
+        return start <= p.data_ptr() < end and self._has_our_state(bucket, p)
+
+    def _has_our_state(self, bucket: Bucket, p: nn.Parameter) -> bool:
+        """Whether its averages are those of the buffer, and nobody has loaded or dropped its state."""
+        state = self.optimizer.state.get(p) or {}
+        for name, moment in bucket.moments.items():
+            own = state.get(name)
+            if own is None or own.untyped_storage()._cdata != moment.untyped_storage()._cdata:
+                return False
+        return True
 
     def _publish(self, optimizer: Optimizer) -> None:
         """Gives each parameter's state a count of steps of its own, as an ordinary optimizer goes on from."""
         for bucket in self.buckets:
             if bucket.step is not None:
                 for p in bucket.params:
-                    optimizer.state[p]["step"] = bucket.step.clone()
+                    if self._has_our_state(bucket, p):
+                        optimizer.state[p]["step"] = bucket.step.clone()
 
     def release(self) -> None:
         """Gives every parameter and its state memory of their own again, and no gradient."""
@@ -188,6 +204,8 @@ class FlatParameters:
             for p in bucket.params:
                 p.data = p.data.clone()
                 p.grad = None
+                if not self._has_our_state(bucket, p):
+                    continue
                 state = self.optimizer.state[p]
                 for name in bucket.moments:
                     if bucket.is_first and bucket.step is None:
@@ -199,7 +217,7 @@ class FlatParameters:
 
 def can_flatten(optimizer: Optimizer) -> bool:
     """Whether an optimizer is AdamW, Adam or SGD with its fused step, over dense parameters, and nothing beside."""
-    if type(optimizer) not in UPDATES or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    if type(optimizer) not in UPDATES or _has_hooks(optimizer):
         return False
     unusual = ("amsgrad", "capturable", "differentiable", "foreach")
     if not all(group.get("fused") and not any(group.get(name) for name in unusual) for group in optimizer.param_groups):
@@ -207,6 +225,10 @@ def can_flatten(optimizer: Optimizer) -> bool:
     if any(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
         return False
     return all(p.is_floating_point() and _is_dense(p) for p in _params(optimizer))
+
+
+def _has_hooks(optimizer: Optimizer) -> bool:
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
 
 
 def _are_alike(buckets: list[Bucket]) -> bool:

@@ -28,6 +28,8 @@ MAX_POINTS = 300
 MAX_PAIRS = 1000
 """Points of a scatter plot; a larger split is drawn as an even choice of rows."""
 FONT_SIZE = 8
+MOST_MARGIN = 0.4
+"""Share of a picture's width."""
 _POINTS_PER_INCH = 72
 
 FEW_POINTS = 30
@@ -106,8 +108,8 @@ def _leave_room(figure: Figure, axes: Axes) -> None:
     width, height = figure.get_size_inches() * _POINTS_PER_INCH
     across, up = (a.get_major_formatter().format_ticks(list(a.get_majorticklocs())) for a in (axes.xaxis, axes.yaxis))
     character = 0.62 * FONT_SIZE
-    left = (max(map(len, up), default=0) * character + 8) / width
-    right = 1 - (len(across[-1]) / 2 * character + 4 if across else 4) / width
+    left = min(MOST_MARGIN, (max(map(len, up), default=0) * character + 8) / width)
+    right = 1 - min(MOST_MARGIN, (len(across[-1]) / 2 * character + 4 if across else 4) / width)
     figure.subplots_adjust(left=left, right=right, bottom=(FONT_SIZE + 10) / height, top=1 - FONT_SIZE / height)
 
 

@@ -84,6 +84,7 @@ def train_own(
             interrupted = stop.signum
         finally:
             writer.stop.restore()
+            writer.close()
             close(logger for logger in trainer.loggers if logger not in parts.live.loggers)
     if not interrupted:
         parts.module.load_state_dict(load_best_weights(run))

@@ -110,6 +110,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
             progress.writer.stop.restore()
             for fetcher in (loader.fetcher, *(part.fetcher for part in validation)):
                 fetcher.close()
+            progress.writer.close()
             module.release()
             close(logger for logger in trainer.loggers if logger not in parts.live.loggers)
     if trainer.is_global_zero and not interrupted:

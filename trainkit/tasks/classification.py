@@ -145,7 +145,7 @@ class Classification(Task):
 
     def _is_plain(self, outputs: Tensor, target: Tensor) -> bool:
         """Whether the loss is the cross-entropy of logits [B, K] and nothing else."""
-        is_own = type(self).loss is not Classification.loss or self.criterion is not None
+        is_own = type(self).loss is not Classification.loss or "loss" in self.__dict__ or self.criterion is not None
         is_shaped = is_own or bool(self.label_smoothing or self.focal_gamma) or self.class_weights is not None
         return not is_shaped and outputs.ndim == 2 and outputs.shape[1] > 1 and target.dtype == torch.int64
 

@@ -63,8 +63,8 @@ class Background:
 
     def wait(self) -> None:
         """Waits until everything is written, and raises what has failed."""
-        jobs, self._jobs = self._jobs, []
-        errors = [error for job in jobs if (error := job.exception()) is not None]
+        errors = [error for job in self._jobs if (error := job.exception()) is not None]
+        self._jobs = []
         if errors:
             raise errors[0]
 
@@ -117,10 +117,10 @@ class Snapshots:
     def _tensor(self, tensor: Tensor) -> Tensor:
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_conj() or tensor.is_neg():
             return tensor.to("cpu", copy=True)
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._storages:
-            self._storages[storage.data_ptr()] = self._storage(storage)
-        copied = self._storages[storage.data_ptr()]
+        storage = tensor.untyped_storage()  # two of them may begin at one address
+        if storage._cdata not in self._storages:
+            self._storages[storage._cdata] = self._storage(storage)
+        copied = self._storages[storage._cdata]
         return tensor.new_empty(0).set_(copied, tensor.storage_offset(), tensor.size(), tensor.stride())
 
     def _storage(self, storage: torch.UntypedStorage) -> torch.UntypedStorage:

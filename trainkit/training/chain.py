@@ -98,10 +98,12 @@ class _LayerNorm:
         return inputs
 
 
-class _ReLU:
-    def __init__(self, layer: nn.ReLU) -> None:
-        pass
+class _Activation:
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
 
+
+class _ReLU(_Activation):
     def forward(self, inputs: Tensor) -> Tensor:
         self.outputs = torch.relu(inputs)
         return self.outputs
@@ -110,10 +112,7 @@ class _ReLU:
         return _relu_backward(grad, self.outputs, 0)
 
 
-class _SiLU:
-    def __init__(self, layer: nn.SiLU) -> None:
-        pass
-
+class _SiLU(_Activation):
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
         return functional.silu(inputs)
@@ -122,10 +121,7 @@ class _SiLU:
         return _silu_backward(grad, self.inputs)
 
 
-class _GELU:
-    def __init__(self, layer: nn.GELU) -> None:
-        self.layer = layer
-
+class _GELU(_Activation):
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
         return functional.gelu(inputs, approximate=self.layer.approximate)
@@ -134,10 +130,7 @@ class _GELU:
         return _gelu_backward(grad, self.inputs, approximate=self.layer.approximate)
 
 
-class _Tanh:
-    def __init__(self, layer: nn.Tanh) -> None:
-        pass
-
+class _Tanh(_Activation):
     def forward(self, inputs: Tensor) -> Tensor:
         self.outputs = torch.tanh(inputs)
         return self.outputs
@@ -171,6 +164,10 @@ LINKS: dict[type[nn.Module], Callable[[Any], Link]] = {
 }
 
 
+FORWARDS: dict[type[nn.Module], Any] = {kind: vars(kind)["forward"] for kind in (*LINKS, nn.Identity)}
+"""As torch has them; one that was replaced is left to autograd."""
+
+
 class Chain:
     """A network that is one simple layer after the other, on a CPU in float32.
 
@@ -187,7 +184,6 @@ class Chain:
         self.params = list(network.parameters())
         self.links = [LINKS[type(layer)](layer) for layer in layers]
         self._scaling: tuple[Tensor, Tensor] | None = None
-        self.is_normed = any(type(layer) is nn.BatchNorm1d for layer in layers)
 
     def suits(self) -> bool:
         """Whether nobody would notice: all in training, with no hooks, and no autograd of anyone's asked for.
@@ -197,6 +193,8 @@ class Chain:
         if type(self.inputs) is Standardize:
             self._scaling = self.inputs.mean, self.inputs.scale
         if any(getattr(module_hooks, name) for name in GLOBAL_HOOKS) or torch.is_anomaly_enabled():
+            return False
+        if torch.is_autocast_enabled("cpu"):
             return False
         for module in self.modules:
             values = module.__dict__
@@ -214,7 +212,7 @@ class Chain:
             return None
         if self.flattens:
             values = values.flatten(1)
-        return values if values.ndim == 2 and len(values) > self.is_normed else None
+        return values if values.ndim == 2 and len(values) > 1 else None  # BatchNorm refuses one sample
 
     def forward(self, values: Tensor) -> Tensor:
         """Outputs [B, ...] of what ``prepare`` gave, without a graph."""
@@ -257,6 +255,14 @@ def _followed(p: nn.Parameter) -> bool:
     return bool(getattr(p, "_post_accumulate_grad_hooks", None))
 
 
+def signature(module: Any) -> list[Any]:
+    """What a chain was made of; another one is to be looked for where this has changed."""
+    network = module.model
+    layers = _in_order(network.net) if type(network) is Network else []
+    settings = ((layer.__dict__.get("p"), layer.__dict__.get("momentum"), type(layer).forward) for layer in layers)
+    return [*map(id, layers), *settings]
+
+
 def _in_order(net: nn.Module) -> list[nn.Module]:
     """Layers of a net in order; the net itself where it is no sequence of them."""
     if type(net) is MLP:
@@ -267,13 +273,16 @@ def _in_order(net: nn.Module) -> list[nn.Module]:
 
 
 def _is_simple(layer: nn.Module) -> bool:
+    if FORWARDS.get(type(layer)) is not type(layer).forward:
+        return False
+    learned = [values for name in ("weight", "bias") if (values := getattr(layer, name, None)) is not None]
+    if not all(type(values) is nn.Parameter for values in learned):
+        return False
     if type(layer) is nn.BatchNorm1d:
-        return bool(layer.affine and layer.track_running_stats and layer.momentum is not None)
+        return len(learned) == 2 and layer.track_running_stats and layer.momentum is not None
     if type(layer) is nn.LayerNorm:
-        return layer.elementwise_affine and layer.bias is not None and len(layer.normalized_shape) == 1
-    if type(layer) is nn.Dropout:
-        return layer.p < 1
-    return type(layer) in LINKS or type(layer) is nn.Identity
+        return len(learned) == 2 and len(layer.normalized_shape) == 1
+    return layer.p < 1 if type(layer) is nn.Dropout else True
 
 
 def _does_nothing(layer: nn.Module) -> bool:

@@ -120,6 +120,12 @@ class CheckpointWriter(Checkpoint):
             self.best = None
             self.run.best.unlink(missing_ok=True)
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Removes what a run that was killed left half written."""
+        if trainer.is_global_zero:
+            for left in self.run.checkpoints.glob(".*.tmp"):
+                left.unlink(missing_ok=True)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends a run at once that had been stopped early before it was killed."""
         trainer.should_stop = trainer.should_stop or self._is_stopped

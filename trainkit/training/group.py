@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,11 +21,17 @@ def reduce_flat(flat: FlatParameters, weights: Sequence[Tensor | float], nominal
         weights: Of this process's micro-batches.
         nominal: Samples that the sums were divided by.
     """
-    first = flat.joint[0]
-    first[-1] = sum(weights)
+    first, total = flat.joint[0], torch.as_tensor(sum(weights), device=flat.joint[0].device)
+    is_exact = first.dtype in (torch.float32, torch.float64)  # bf16 counts to 256
+    first[-1] = total if is_exact else 0.0
     for joint in flat.joint:
         torch.distributed.all_reduce(joint)
-    factor = nominal / torch.where(first[-1] > 0, first[-1], 1.0)
+    if is_exact:
+        total = first[-1]
+    else:
+        total = total.double()
+        torch.distributed.all_reduce(total)
+    factor = nominal / torch.where(total > 0, total, 1.0)
     for grads in flat.grads:
         grads.mul_(factor.to(grads.dtype))
 
@@ -37,9 +44,11 @@ def reduce_own(params: Sequence[nn.Parameter], weights: Sequence[Tensor | float]
         weights: Of this process's micro-batches.
         nominal: Samples that the sums were divided by.
     """
-    found = torch.tensor([*(float(p.grad is not None) for p in params), float(sum(weights))], device=params[0].device)
     grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
-    joint = torch.cat([found, *(grad.reshape(-1).float() for grad in grads)])
+    dtype = functools.reduce(torch.promote_types, (grad.dtype for grad in grads), torch.float32)
+    facts = [*(float(p.grad is not None) for p in params), float(sum(weights))]
+    found = torch.tensor(facts, dtype=dtype, device=params[0].device)
+    joint = torch.cat([found, *(grad.reshape(-1).to(dtype) for grad in grads)])
     torch.distributed.all_reduce(joint)
     found, *values = torch.split(joint, [len(found), *(grad.numel() for grad in grads)])
     factor = nominal / torch.where(found[-1] > 0, found[-1], 1.0)

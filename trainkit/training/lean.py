@@ -22,7 +22,7 @@ from trainkit.data.loader import Execution, Step
 from trainkit.data.sources import batch_of, slice_batch
 from trainkit.optim.flat import FlatParameters, can_flatten
 from trainkit.tasks.base import or_one
-from trainkit.training.chain import Chain, chain_of
+from trainkit.training.chain import Chain, chain_of, signature
 from trainkit.training.evaluation_steps import EvaluationSteps
 from trainkit.training.gradients import params_with_grad
 from trainkit.training.group import lacks_anywhere, reduce_flat, reduce_own
@@ -56,6 +56,7 @@ class LeanSteps:
 
     def __init__(self, module: Any, wants_flat: bool) -> None:
         self.module, self.task, self.trainer = module, module.task, module.trainer
+        self.world_size = self.trainer.world_size
         self.optimizer: Any = module.optimizers()
         self.raw = self.trainer.optimizers[0]
         scheduler: Any = module.lr_schedulers()
@@ -70,25 +71,29 @@ class LeanSteps:
         self.before_zero = [c for c in callbacks if _overrides(c, ("on_before_zero_grad",))]
         self.wants_flat = wants_flat and not any(_moves_weights(callback) for callback in callbacks)
         self.flat: FlatParameters | None = None
+        self.chain: Chain | None = None
+        self._signature: list[Any] = []
         self._set_up()
 
     def _set_up(self) -> None:
         self.flat = FlatParameters(self.raw) if self.wants_flat and can_flatten(self.raw) else None
         if self.flat is not None:
             self.flat.attach()
-        self.chain = self._chain() if self.flat is not None else None
+        self._look_for_chain()
+
+    def _look_for_chain(self) -> None:
+        """Before an execution: the net may have been changed since."""
+        found = signature(self.module) if self.flat is not None else []
+        if found != self._signature:
+            self.chain, self._signature = self._chain() if found else None, found
         self.uses_chain = self.chain is not None and self.chain.suits()
 
     def _chain(self) -> Chain | None:
         """The net as a chain of layers, where it is one and nothing but its own loss follows."""
         module = self.module
         is_plain = type(module).loss is EvaluationSteps.loss and type(module).forward is EvaluationSteps.forward
-        if (
-            not is_plain
-            or module.compiled is not None
-            or self.trainer.world_size > 1
-            or type(self.trainer.precision_plugin) is not Precision
-        ):
+        is_alone = self.world_size == 1 and type(self.trainer.precision_plugin) is Precision
+        if not is_plain or not is_alone or module.compiled is not None:
             return None
         chain = chain_of(module)
         trained = {id(p) for group in self.raw.param_groups for p in group["params"]}
@@ -99,7 +104,7 @@ class LeanSteps:
         self._keep_current()
         if self.flat is not None:
             self.flat.attach_lost()
-        self.uses_chain = self.chain is not None and self.chain.suits()
+        self._look_for_chain()
 
     def _keep_current(self) -> None:
         if self.flat is not None and not self.flat.is_current():
@@ -159,7 +164,7 @@ class LeanSteps:
         return [plain], [], None
 
     def _is_whole(self, step: Step) -> bool:
-        return self.trainer.world_size == 1 and len(step.micro_batches) == 1 and self.module.augment is None
+        return self.world_size == 1 and len(step.micro_batches) == 1 and self.module.augment is None
 
     @staticmethod
     def _part(batch: Any, step: Step) -> Any:
@@ -167,6 +172,8 @@ class LeanSteps:
         if not isinstance(batch, Execution):
             return batch
         start, stop = step.micro_batches[0]
+        if batch.weight is None and isinstance(batch.inputs, Tensor):
+            return batch.inputs[start:stop], batch.target[start:stop]
         return slice_batch(batch_of(batch.inputs, batch.target, batch.weight), start, stop)
 
     def _chained(self, batch: Any, step: Step) -> list[StepOutput] | None:
@@ -200,7 +207,7 @@ class LeanSteps:
 
     def _ends_look(self, flat: FlatParameters) -> bool:
         """Whether every parameter has a gradient, in all processes."""
-        if self.trainer.world_size == 1:
+        if self.world_size == 1:
             return flat.end_look()
         if lacks_anywhere(not flat.has_all(), self.module.device):
             return False
@@ -210,7 +217,7 @@ class LeanSteps:
         """Gradients of all micro-batches and processes as those of the one big batch."""
         if nominal is None:
             return
-        if self.trainer.world_size == 1:
+        if self.world_size == 1:
             self.module._divide(self.grads(), weights, nominal)
         elif self.flat is not None:
             reduce_flat(self.flat, weights, nominal)
@@ -249,7 +256,7 @@ class LeanSteps:
         """Gives the parameters memory of their own again."""
         if self.flat is not None:
             self.flat.release()
-            self.flat, self.chain, self.uses_chain = None, None, False
+            self.flat, self.chain, self.uses_chain, self._signature = None, None, False, []
 
 
 def can_be_lean(module: Any, base: type) -> bool:
