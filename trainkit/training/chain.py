@@ -6,6 +6,7 @@ none of it: each calls the operation that autograd would, and writes its gradien
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -164,7 +165,7 @@ LINKS: dict[type[nn.Module], Callable[[Any], Link]] = {
 }
 
 
-FORWARDS: dict[type[nn.Module], Any] = {kind: vars(kind)["forward"] for kind in (*LINKS, nn.Identity)}
+FORWARDS: dict[type[nn.Module], Any] = {kind: inspect.getattr_static(kind, "forward") for kind in (*LINKS, nn.Identity)}
 """As torch has them; one that was replaced is left to autograd."""
 
 
