@@ -192,3 +192,17 @@ def test_clock(seconds: float, text: str) -> None:
 def test_throughput(rig: Rig, samples: float, text: str) -> None:
     rig.line.seconds, rig.line.num_samples = 1.0, int(samples)
     assert rig.line.text(1).split(" · ")[2] == f"{text} samples/s"
+
+
+def test_the_warm_up_of_a_compiled_net_is_told(rig: Rig) -> None:
+    rig.module = SimpleNamespace(compiled=len)
+    rig.start()
+    rig.execution(2, 10, 38.2)
+    rig.execution(4, 10, 0.1)
+    assert "compiled in 38 s" in rig.line.text(4)
+    rig.module = SimpleNamespace(compiled=None)
+    plain = ProgressLine(400, rig.writer, rig.stream)
+    rig.line = plain
+    rig.start()
+    rig.execution(2, 10, 38.2)
+    assert "compiled" not in plain.text(2)

@@ -26,6 +26,10 @@ class ProgressLine(L.Callback):
         total_steps: Optimizer steps of the run; 0 where that is not known.
         writer: Knows the best score.
         stream: Where to draw; standard output by default.
+
+    Attributes:
+        seconds: Of the training loop so far.
+        first_seconds: Those of the first execution among them, in which a net is compiled; None before its end.
     """
 
     def __init__(self, total_steps: int, writer: CheckpointWriter, stream: TextIO | None = None) -> None:
@@ -33,6 +37,8 @@ class ProgressLine(L.Callback):
         self.stream = stream or sys.stdout
         self.seconds, self.num_samples, self._start, self._drawn = 0.0, 0, 0.0, 0.0
         self._score, self._width, self._first_step = "", 0, 0
+        self.first_seconds: float | None = None
+        self._compiles = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock, at the step that an earlier process came to."""
@@ -50,6 +56,9 @@ class ProgressLine(L.Callback):
             step = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         now = time.perf_counter()
         self.seconds = now - self._start
+        if self.first_seconds is None:
+            self.first_seconds = self.seconds
+            self._compiles = getattr(pl_module, "compiled", None) is not None
         if self.stream.isatty() and trainer.is_global_zero and now - self._drawn > SECONDS_BETWEEN:
             self._drawn = now
             self._draw(self.text(step, with_bar=True))
@@ -78,6 +87,8 @@ class ProgressLine(L.Callback):
             parts[0] = "━" * done + "╌" * (BAR_WIDTH - done) + " " + parts[0]
             parts.append(f"ETA {clock(self.seconds / done_here * (self.total_steps - step))}")
         parts.append(f"{_short(self.num_samples / max(self.seconds, 1e-9))} samples/s")
+        if self._compiles and self.first_seconds is not None:
+            parts.append(f"compiled in {self.first_seconds:.0f} s")
         if self._score:
             best = self.writer.best
             parts.append(self._score + (f" (best {_number(best['value'])}, epoch {best['epoch']})" if best else ""))
