@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
 DATALOADER, LIGHTNING = "loop over a DataLoader", "plain Lightning"
@@ -133,11 +133,6 @@ def main(who: str, path: Path) -> None:
             tk.fit(model=net(), callbacks=[clock], overrides=settings)
         seconds = clock.seconds
     print(json.dumps({"seconds": seconds}))
-
-
-def tensors(inputs: Tensor, target: Tensor) -> Dataset[Any]:
-    """The data set that documentation begins with."""
-    return TensorDataset(inputs, target)
 
 
 if __name__ == "__main__":
