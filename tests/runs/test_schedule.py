@@ -106,3 +106,10 @@ def test_samples_that_take_long_to_read_make_short_executions(
     monkeypatch.setattr(schedules, "TensorSource", type(None))  # what the run reads is a Dataset
     monkeypatch.setattr(schedules, "seconds_to_read", lambda source, rows: delay)
     assert schedule("data.batch_size=2", "trainer.log_every_n_steps=50").plan.steps_per_execution == steps
+
+
+def test_processes_of_a_group_do_not_measure_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "TensorSource", type(None))  # what the run reads is a Dataset
+    monkeypatch.setattr(schedules, "seconds_to_read", lambda source, rows: 0.0)
+    assert schedule("trainer.devices=2").plan.steps_per_execution == 1
+    assert schedule().plan.steps_per_execution > 1

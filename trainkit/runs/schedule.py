@@ -71,6 +71,9 @@ def _steps_per_execution(parts: Parts) -> tuple[int, str | None]:
     asked = parts.config.trainer.steps_per_execution
     if asked != "auto":
         return int(asked), None
+    is_timed = not isinstance(parts.data.source, TensorSource)
+    if is_timed and parts.config.trainer.devices > 1:
+        return 1, None  # processes have to agree, and each would measure something else
     looker = looks_at_batches(parts)
     if looker:
         return 1, f"{looker} looks at every batch: one step at a time"

@@ -196,7 +196,7 @@ class CheckpointWriter(Checkpoint):
         if is_best or stop or self._is_due() or trainer.should_stop:
             self._save(trainer, is_best)
         if stop:
-            self.close()
+            self._finish(trainer)
             raise Interrupted(stop)
 
     def _check(self) -> None:
@@ -216,6 +216,10 @@ class CheckpointWriter(Checkpoint):
         """Saves the last step if it was not due, and waits until it is written."""
         if self._saved_step != self.position.step:
             self._save(trainer, is_best=False)
+        self._finish(trainer)
+
+    def _finish(self, trainer: L.Trainer) -> None:
+        """Waits until the first process has written: others might go on from an earlier checkpoint."""
         self.close()
         trainer.strategy.barrier("written")
 

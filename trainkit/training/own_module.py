@@ -128,8 +128,7 @@ class ModuleCheckpointWriter(CheckpointWriter):
         """Saves the last step if it was not."""
         if self._saved_step != self.position.step:
             self._save(trainer, self._found_best)
-        self.close()
-        trainer.strategy.barrier("written")
+        self._finish(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Makes the loops' counts those of a batch or epoch that has ended, and hyper-parameters plain."""

@@ -94,8 +94,8 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[tk.CheckResult]:
     kept: list[tk.CheckResult] = []
     check = api.check_job
 
-    def keeping(cfg: Any) -> tk.CheckResult:
-        kept.append(check(cfg))
+    def keeping(cfg: Any, trace: Any) -> tk.CheckResult:
+        kept.append(check(cfg, trace))
         return kept[-1]
 
     monkeypatch.setattr(api, "check_job", keeping)
