@@ -85,7 +85,7 @@ def dataloader_loop(net: nn.Module, data: Dataset[Any], batch_size: int, epochs:
         for inputs, target in loader:
             loss = functional.cross_entropy(net(inputs), target)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
     return time.perf_counter() - started
 
@@ -112,7 +112,7 @@ def net() -> nn.Module:
     """784-64-128-64-10 with BatchNorm."""
     from benchmarks.throughput import batch_norm
 
-    return nn.Sequential(nn.Flatten(), *batch_norm())  # type: ignore[arg-type]
+    return nn.Sequential(nn.Flatten(), batch_norm())
 
 
 def main(who: str, path: Path) -> None:

@@ -33,7 +33,8 @@ def test_sums_become_means_over_the_weight(weights: list[torch.Tensor | float]) 
     reduce_own(own, weights, nominal=6.0)
     assert own[0].grad is not None
     assert torch.equal(own[0].grad, torch.full((2, 3), 12.0))
-    assert torch.equal(own[1].grad, torch.full((4,), 6.0))  # type: ignore[arg-type]
+    assert own[1].grad is not None
+    assert torch.equal(own[1].grad, torch.full((4,), 6.0))
     assert own[2].grad is None  # an optimizer leaves it alone
     own[2].grad = torch.ones(1)
     flat = FlatParameters(AdamW(own, fused=True))
@@ -42,13 +43,14 @@ def test_sums_become_means_over_the_weight(weights: list[torch.Tensor | float]) 
         p.grad = torch.ones_like(p)
     assert flat.end_look()
     reduce_flat(flat, weights, nominal=6.0)
-    assert all(torch.equal(p.grad, torch.full_like(p, 2.0)) for p in own)  # type: ignore[arg-type]
+    assert all(p.grad is not None and torch.equal(p.grad, torch.full_like(p, 2.0)) for p in own)
 
 
 def test_samples_that_weigh_nothing_give_no_gradient_and_no_nan() -> None:
     own = params()
     reduce_own(own, [0.0], nominal=2.0)
-    assert torch.equal(own[0].grad, torch.full((2, 3), 12.0))  # type: ignore[arg-type]
+    assert own[0].grad is not None
+    assert torch.equal(own[0].grad, torch.full((2, 3), 12.0))
 
 
 def test_weights_of_a_narrow_type_are_counted_exactly() -> None:

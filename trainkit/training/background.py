@@ -124,7 +124,7 @@ class Snapshots:
         return tensor.new_empty(0).set_(copied, tensor.storage_offset(), tensor.size(), tensor.stride())
 
     def _storage(self, storage: torch.UntypedStorage) -> torch.UntypedStorage:
-        """New pages take longer than the copying; with several threads that is shared."""
+        """A copy, in memory of the last one where that fits: new pages take longer than the copying."""
         place = next((free for free in self._free if free.nbytes() == storage.nbytes()), None)
         if place is None:
             place = torch.UntypedStorage(storage.nbytes())  # type: ignore[no-untyped-call]

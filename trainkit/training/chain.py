@@ -213,7 +213,7 @@ class Chain:
             return None
         if self.flattens:
             values = values.flatten(1)
-        return values if values.ndim == 2 and len(values) > 1 else None  # BatchNorm refuses one sample
+        return values if values.ndim == 2 and len(values) > 1 else None  # of one row, bits differ and BatchNorm refuses
 
     def forward(self, values: Tensor) -> Tensor:
         """Outputs [B, ...] of what ``prepare`` gave, without a graph."""
