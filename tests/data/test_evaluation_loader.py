@@ -130,7 +130,7 @@ def test_a_move_to_a_device_keeps_everything() -> None:
     assert isinstance(moved.inputs, Tensor)
     assert (moved.inputs.device.type, moved.inputs.shape, moved.target.device.type) == ("meta", (5, 3), "meta")
     assert (moved.rows.tolist(), moved.num_real) == ([5, 6], 2)
-    assert torch.equal(batch.to(torch.device("cpu"), non_blocking=True).inputs, batch.inputs)  # type: ignore[arg-type]
+    assert torch.equal(batch.to(torch.device("cpu")).inputs, batch.inputs)  # type: ignore[arg-type]
 
 
 def test_importing_trainkit_asks_mkl_for_kernels_that_do_not_depend_on_alignment() -> None:
@@ -163,3 +163,23 @@ def test_a_row_has_the_same_bits_in_the_whole_and_in_any_part(
         assert torch.equal(outputs(net, source, mixed, batch_size), whole[mixed])
         for part in (mixed[:45], torch.arange(250, 301), torch.tensor([300])):
             assert torch.equal(outputs(net, source, part, batch_size), whole[part])
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+@pytest.mark.parametrize("is_weighted", [False, True], ids=["equal", "weighted"])
+def test_batches_handed_out_at_once_are_the_same_batches(world_size: int, is_weighted: bool) -> None:
+    source = make_source("tensors")
+    source.weight = torch.linspace(0.0, 1.0, 23) if is_weighted else None
+    for rank in range(world_size):
+        loader = EvaluationLoader(source, torch.arange(23), batch_size=4, rank=rank, world_size=world_size)
+        single = list(loader)
+        loader.at_once = 2
+        several = list(loader)
+        assert len(several) == len(loader) == -(-len(single) // 2)
+        assert [batch.num_real for batch in several[:-1]] == [8] * (len(several) - 1)
+        pieces = [piece for batch in several for piece in batch.pieces()]
+        for piece, batch in zip(pieces, single, strict=True):
+            assert torch.equal(piece.inputs[: piece.num_real], batch.inputs[: batch.num_real])  # type: ignore[index]
+            assert len(piece.target) == 4 and piece.num_real == batch.num_real
+            for made, expected in zip(piece.real()[1:], batch.real()[1:], strict=True):
+                assert torch.equal(made, expected)

@@ -208,7 +208,7 @@ def test_a_move_to_a_device_keeps_everything() -> None:
     kept = ("steps", "epoch", "state", "validate")
     assert [getattr(moved, name) for name in kept] == [getattr(execution, name) for name in kept]
     assert moved.validate is True
-    same = execution.to(torch.device("cpu"), non_blocking=True)
+    same = execution.to(torch.device("cpu"))
     assert steps_of([same]) == steps_of([execution])
 
 

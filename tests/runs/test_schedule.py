@@ -113,3 +113,31 @@ def test_processes_of_a_group_do_not_measure_each_for_itself(monkeypatch: pytest
     monkeypatch.setattr(schedules, "seconds_to_read", lambda source, rows: 0.0)
     assert schedule("trainer.devices=2").plan.steps_per_execution == 1
     assert schedule().plan.steps_per_execution > 1
+
+
+class LooksAtValidation(L.Callback):
+    def on_validation_batch_end(self, *args: Any, **options: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("overrides", "callbacks", "expected"),
+    [
+        ([], (LooksAway(),), 16),
+        ([], (LooksAtValidation(),), 1),
+        (["data.eval_batch_size=50000"], (), 3),
+        (["+task.metrics.f1._target_=torchmetrics.F1Score", "+task.metrics.f1.task=multiclass"], (), 1),
+    ],
+)
+def test_batches_of_a_validation_that_lightning_sees_as_one(
+    overrides: list[str], callbacks: tuple[L.Callback, ...], expected: int
+) -> None:
+    if any("metrics" in text for text in overrides):
+        overrides = [*overrides, "+task.metrics.f1.num_classes=3"]
+    parts = build_parts(tk.compose(["data=wine", "model=mlp", *overrides]))
+    assert schedules.evaluated_at_once(parts, callbacks) == expected
+
+
+def test_samples_of_a_dataset_are_validated_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = build_parts(tk.compose(["data=wine", "model=mlp"]))
+    monkeypatch.setattr(schedules, "TensorSource", type(None))
+    assert schedules.evaluated_at_once(parts, ()) == 1

@@ -249,3 +249,19 @@ def test_a_bare_net_of_members_learns_and_is_judged_as_one(trainer: MakeTrainer,
     predicted = fit.predict(module, loader)
     assert predicted is not None
     torch.testing.assert_close(torch.cat(predicted).numpy(), together, rtol=1e-5, atol=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_several_batches_at_once_give_the_same_values(trainer: MakeTrainer, num_classes: int) -> None:
+    inputs = torch.randn(103, 6, generator=torch.Generator().manual_seed(0))
+    source, net = TensorSource(inputs, torch.arange(103) % num_classes), nn.Linear(6, num_classes)
+    calls: list[int] = []
+    net.register_forward_hook(lambda net, given, outputs: calls.append(len(outputs)))
+    loader = EvaluationLoader(source, ROWS, batch_size=16)
+    module = TrainModule(net, Classification(num_classes))
+    single = trainer().validate(module, loader, verbose=False)
+    predictions = torch.cat(trainer().predict(module, loader))  # type: ignore[arg-type]
+    loader.at_once = 3
+    assert trainer().validate(module, loader, verbose=False) == single
+    assert torch.equal(torch.cat(trainer().predict(module, loader)), predictions)  # type: ignore[arg-type]
+    assert calls == [16] * 28

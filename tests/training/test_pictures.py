@@ -159,7 +159,7 @@ def test_without_a_logger_the_user_trainer_is_refused_before_it_trains(job: Call
 
 
 class Silent(tk.TrainModule):
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:  # type: ignore[override]
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         super().validation_step(batch, batch_idx, dataloader_idx)
 
 

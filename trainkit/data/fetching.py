@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trainkit.data.sources import DatasetSource, Source
+from trainkit.data.sources import DatasetSource, Source, map_inputs
+from trainkit.data.workers import Workers, settled
 from trainkit.errors import TrainkitError
 from trainkit.types import Batch
 
@@ -36,11 +37,14 @@ class Fetcher:
 
     Args:
         source: Where samples come from.
-        num_workers: Processes that read a ``DatasetSource``; tensors in memory are always gathered here.
+        num_workers: Processes that read a ``DatasetSource``; ``auto`` is 0. Tensors in memory are gathered here.
+
+    Attributes:
+        pins: Whether batches come in memory that a GPU copies from by itself.
     """
 
-    def __init__(self, source: Source, num_workers: int) -> None:
-        self.source, self.num_workers = source, num_workers
+    def __init__(self, source: Source, num_workers: Workers) -> None:
+        self.source, self.num_workers, self.pins = source, settled(num_workers), False
         self._asked = _Asked()
         self._loader: DataLoader[Any] | None = None
 
@@ -50,6 +54,10 @@ class Fetcher:
         Args:
             requests: Drawn lazily; with workers, a few ahead of what has been yielded.
         """
+        for request, batch in self._fetch_all(requests):
+            yield request, pinned(batch) if self.pins else batch
+
+    def _fetch_all(self, requests: Iterable[Request[Tag]]) -> Iterator[tuple[Request[Tag], Batch]]:
         if not (self.num_workers and isinstance(self.source, DatasetSource)):
             for request in requests:
                 yield request, fetch(self.source, request.rows_per_step, request.keys)
@@ -97,6 +105,12 @@ def fetch(source: Source, rows_per_step: list[Tensor], keys: list[int]) -> Batch
     if isinstance(source, DatasetSource):
         return source.fetch_steps(rows_per_step, keys)
     return source.fetch(torch.cat(rows_per_step), keys[0])
+
+
+def pinned(batch: Batch) -> Batch:
+    """A batch in page-locked memory."""
+    inputs, *rest = batch
+    return cast("Batch", (map_inputs(inputs, Tensor.pin_memory), *map(Tensor.pin_memory, rest)))
 
 
 class _WholeRequests(Dataset[Any]):

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trainkit.data.ahead import Ahead
 from trainkit.data.fetching import Fetcher, Request
 from trainkit.data.order import balanced_order, occurrences
 from trainkit.data.plan import ExecutionPlan, LoaderState
 from trainkit.data.sources import Source, batch_of, is_batch, map_inputs, mix, slice_batch
+from trainkit.data.workers import Workers
 from trainkit.errors import ConfigError
 from trainkit.types import Batch, Inputs
 
@@ -48,6 +50,7 @@ class Execution:
         validate: Whether a validation is due after it; None leaves that to Lightning.
         weight: float32 [S], weights of the samples; None where all count alike.
         times: int64 [S], how often a sample came before in the epoch; None where each comes once.
+        ahead: What is copying it to a GPU; None where it lies where it is used.
     """
 
     inputs: Inputs
@@ -59,12 +62,21 @@ class Execution:
     validate: bool | None
     weight: Tensor | None = None
     times: Tensor | None = None
+    ahead: Ahead | None = None
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> Execution:
-        """The same execution on another device."""
+    def moved(self) -> list[Tensor]:
+        """The tensors that go to a device: inputs, target and weights."""
+        inputs = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
+        return [*inputs, self.target, *([] if self.weight is None else [self.weight])]
+
+    def to(self, device: torch.device) -> Execution:
+        """The same execution on another device; one that is on its way there is waited for by what computes next."""
+        if self.ahead is not None:
+            self.ahead.receive(self.moved())
+            self.ahead = None
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=non_blocking)
+            return tensor.to(device, non_blocking=device.type == "cuda")  # which may take its time
 
         weight = None if self.weight is None else move(self.weight)
         return dataclasses.replace(self, inputs=map_inputs(self.inputs, move), target=move(self.target), weight=weight)
@@ -126,7 +138,7 @@ class BatchLoader:
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
-        num_workers: int = 0,
+        num_workers: Workers = 0,
         balanced_by: Tensor | None = None,
         in_pairs: bool = False,
     ) -> None:
@@ -136,6 +148,11 @@ class BatchLoader:
         self.rank, self.world_size, self.fetcher = rank, world_size, Fetcher(source, num_workers)
         self.drop_last = drop_last
         self.state = LoaderState()
+        self.ahead: Ahead | None = None
+
+    def send_ahead(self, ahead: Ahead) -> None:
+        """Has every execution be on its way to a GPU when it is asked for."""
+        self.ahead, self.fetcher.pins = ahead, True
 
     @property
     def steps_per_epoch(self) -> int:
@@ -153,7 +170,11 @@ class BatchLoader:
         """The executions from ``state`` to the epoch's end; ``state`` follows once the next one is asked for."""
         epoch = self.state.epoch
         for request, batch in self.fetcher.fetch_all(self._planned(self.order(epoch))):
-            yield self._execution(batch, request, epoch)
+            execution = self._execution(batch, request, epoch)
+            if self.ahead is not None:
+                execution = self.ahead.send(execution.to)
+                execution.ahead = self.ahead
+            yield execution
             self.state = request.tag.state
 
     def _planned(self, order: Tensor) -> Iterator[Request[_Planned]]:
@@ -181,10 +202,10 @@ class BatchLoader:
         state = request.tag.state
         validate = self.plan.validates_after(state)
         rows = torch.cat(request.rows_per_step)
-        weight: list[Tensor]
-        inputs, target, *weight = batch
-        made = Execution(inputs, target, rows, tuple(steps), epoch, state, validate, *weight)
-        made.times = request.tag.times
+        rest: list[Tensor]
+        inputs, target, *rest = batch
+        weight = rest[0] if rest else None
+        made = Execution(inputs, target, rows, tuple(steps), epoch, state, validate, weight, request.tag.times)
         return made
 
     def _bounds(self, size: int) -> tuple[int, int]:

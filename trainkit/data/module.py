@@ -22,6 +22,7 @@ from trainkit.data.reader import Reader
 from trainkit.data.roles import Role, as_groups, as_times, no_columns, weights_of
 from trainkit.data.sources import Source, TensorSource
 from trainkit.data.splits import EXTRA, Splits
+from trainkit.data.workers import Workers, checked
 from trainkit.errors import DataError
 from trainkit.types import DataSpec
 
@@ -49,7 +50,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         split_seed: Seed of the random parts; independent of the training seed.
         stratify: Whether the parts have the same class shares.
         drop_last: Whether a short last training batch is left out.
-        num_workers: Worker processes that read a user's ``Dataset``; tensors in memory need none.
+        num_workers: Processes that read a user's ``Dataset``, or ``auto``; tensors in memory need none.
         group: Column (or key) of the rows' groups; the rows of one are never in two parts.
         time: Column of the rows' moments; training has the earliest rows, the test the latest.
         weight: Column of the rows' weights, ≥ 0, in the training and validation loss; scores count every row once.
@@ -85,7 +86,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         split_seed: int = 0,
         stratify: bool = True,
         drop_last: bool = False,
-        num_workers: int = 0,
+        num_workers: Workers = 0,
         group: str | None = None,
         time: str | None = None,
         weight: str | None = None,
@@ -99,7 +100,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         self.name: str = name or type(self).__name__.lower()
         self.given_batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.split_settings = SplitSettings(val_share, test_share, split_seed, stratify, folds, fold, train_share)
-        self.split_seed, self.drop_last, self.num_workers = split_seed, drop_last, num_workers
+        self.split_seed, self.drop_last, self.num_workers = split_seed, drop_last, checked(num_workers)
         check_sampling(sampling)
         if group is not None and time is not None:
             raise DataError("data.group and data.time exclude each other", where="data.time", expected="one of them")
@@ -260,8 +261,7 @@ class DataModule(L.LightningDataModule, abc.ABC):
         )
 
     def _shard(self) -> dict[str, Any]:
-        trainer = self.trainer
-        return {"rank": trainer.global_rank, "world_size": trainer.world_size} if trainer is not None else {}
+        return {"rank": t.global_rank, "world_size": t.world_size} if (t := self.trainer) is not None else {}
 
     def train_dataloader(self) -> BatchLoader:
         """Training batches under the user's own Trainer, one optimizer step each, cut as the module accumulates."""

@@ -111,6 +111,11 @@ class FlatParameters:
         is_several = is_one and len(buckets) > 1
         return Bucket(buckets[0].group, params, weights, grads, moments, counts[0]) if is_several else None
 
+    def contents(self) -> Iterator[tuple[Tensor, list[nn.Parameter]]]:
+        """The weights of each type and device, float [n], and the parameters that lie in them, in order."""
+        for weights, (_, buckets) in zip(self.weights, self.spans, strict=True):
+            yield weights, [p for bucket in buckets for p in bucket.params]
+
     @staticmethod
     def looks_at(step: int) -> bool:
         """Whether gradients are looked for at an optimizer step, 0 for the first; it depends on nothing else."""

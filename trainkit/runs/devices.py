@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 from omegaconf import DictConfig
 
+from trainkit.data.workers import usable_cores
 from trainkit.errors import LaunchError
 
 
@@ -58,6 +58,6 @@ def find_devices(config: DictConfig) -> Devices:
             where="trainer.devices",
             expected=f"at most {available}, or trainer.accelerator=cpu",
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     threads = trainer.threads or (torch.get_num_threads() if trainer.devices == 1 else max(1, cores // trainer.devices))
     return Devices("cuda" if use_gpu else "cpu", trainer.devices, threads)

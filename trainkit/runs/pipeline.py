@@ -36,6 +36,7 @@ from trainkit.runs.result import Result
 from trainkit.runs.resume import Parent
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.warm_start import take_weights
+from trainkit.runs.workers import settle_workers
 from trainkit.training import best_saved, best_score, usable_checkpoint
 
 LOADED = ("model", "module", "data", "task")
@@ -137,14 +138,16 @@ def prepare(job: Job, live: LiveObjects, report: Reporter) -> Run:
     probed_head(parts)  # which says what cannot be cached
     make_views(parts.config.evaluation.tta, parts.data.spec, parts.augment)
     schedule = run_schedule(parts)
+    settle_workers(parts, schedule.total_steps)
     check_schedule(parts, schedule, callbacks)
     if fitting is not None:
         fitting.check_optimizers(parts, None)
     run.dry = dry_batch(parts, devices.torch_device)
     _say_head(run, parts)
     narrator.say("plan", narrate.plan_line(parts, schedule, devices))
-    if schedule.notice:
-        narrator.say("note", schedule.notice)
+    for notice in (schedule.notice, parts.notes.get("workers")):
+        if notice:
+            narrator.say("note", notice)
     narrator.say("check", narrate.check_line(run.dry, is_fresh=fitting is None))
     return run
 

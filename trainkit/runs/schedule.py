@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
+import lightning as L
 from torch import Tensor
 
 from trainkit.data.plan import ExecutionPlan
@@ -15,11 +18,16 @@ from trainkit.runs.parts import Parts
 MOST_STEPS, MOST_BYTES, MOST_SECONDS = 50, 2**23, 0.05
 """Of an execution, where the user leaves that to us."""
 
+MOST_AT_ONCE = 16
+"""Batches of a validation that are handed out as one."""
+
 FEW_SAMPLES, MORE_SAMPLES, QUICK = 8, 128, 0.02
 """Of a ``Dataset``, read to see how long that takes; more where the first take no longer than so many seconds."""
 
 OPERATIONS_PER_SECOND = 2e10
 """Of a slow core; a faster machine has shorter executions."""
+
+_READING: WeakKeyDictionary[Source, float] = WeakKeyDictionary()
 
 LOG_POINTS = 20
 LOG_EVERY_AT_MOST = 50
@@ -85,16 +93,40 @@ def affordable_steps(parts: Parts) -> int:
 
     What it comes to makes no difference to what is learned.
     """
-    data, network = parts.data, parts.network
-    assert network is not None
-    inputs = data.source.fetch(data.rows("train")[:1], 0)[0]
-    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-    nbytes = data.batch_size * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    weights = sum(p.numel() for p in network.parameters())
-    seconds = 6 * data.batch_size * weights / OPERATIONS_PER_SECOND  # forward once, backward twice, each two operations
+    data = parts.data
+    nbytes = data.batch_size * _bytes_of_sample(parts)
+    seconds = seconds_of_step(parts)
     if not isinstance(data.source, TensorSource):
         seconds += data.batch_size * seconds_to_read(data.source, data.rows("train"))
-    return max(1, min(MOST_STEPS, MOST_BYTES // max(nbytes, 1), int(MOST_SECONDS / max(seconds, 1e-9))))
+    return max(1, min(MOST_STEPS, MOST_BYTES // max(nbytes, 1), int(MOST_SECONDS / seconds)))
+
+
+def evaluated_at_once(parts: Parts, callbacks: Sequence[L.Callback]) -> int:
+    """Batches of a validation that Lightning sees as one, where nobody looks at each.
+
+    Args:
+        parts: Of a net; metrics of the user's own may depend on how rows come together.
+        callbacks: All of the run.
+    """
+    hooks = ("on_validation_batch_start", "on_validation_batch_end")
+    is_seen = any(getattr(type(c), hook) is not getattr(L.Callback, hook) for c in callbacks for hook in hooks)
+    if is_seen or parts.task.own_metrics or not isinstance(parts.data.source, TensorSource):
+        return 1
+    nbytes: int = parts.data.eval_batch_size * _bytes_of_sample(parts)
+    return max(1, min(MOST_AT_ONCE, MOST_BYTES // max(nbytes, 1)))
+
+
+def _bytes_of_sample(parts: Parts) -> int:
+    inputs = parts.data.source.fetch(parts.data.rows("train")[:1], 0)[0]
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def seconds_of_step(parts: Parts) -> float:
+    """Seconds that the arithmetic of an optimizer step takes, by a rough estimate."""
+    assert parts.network is not None
+    weights = sum(p.numel() for p in parts.network.parameters())
+    return max(6 * parts.data.batch_size * weights / OPERATIONS_PER_SECOND, 1e-9)  # forward once, backward twice
 
 
 def seconds_to_read(source: Source, rows: Tensor) -> float:
@@ -104,6 +136,12 @@ def seconds_to_read(source: Source, rows: Tensor) -> float:
         source: Where they come from.
         rows: int64 [N], their numbers, N ≥ 1.
     """
+    if source not in _READING:
+        _READING[source] = _timed_reading(source, rows)
+    return _READING[source]
+
+
+def _timed_reading(source: Source, rows: Tensor) -> float:
     for count in (FEW_SAMPLES, MORE_SAMPLES):
         chosen, started = rows[:count], time.perf_counter()
         source.fetch(chosen, 0)

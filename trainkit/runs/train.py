@@ -20,6 +20,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
 
+from trainkit.data.ahead import Ahead
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import seed_everything
@@ -31,8 +32,9 @@ from trainkit.runs.finetuning import Unfreezing, tuning_of
 from trainkit.runs.hparams import log_settings
 from trainkit.runs.observers import build_callbacks, build_loggers
 from trainkit.runs.parts import Parts
-from trainkit.runs.schedule import RunSchedule, run_schedule
+from trainkit.runs.schedule import RunSchedule, evaluated_at_once, run_schedule
 from trainkit.runs.weights import save_weights
+from trainkit.runs.workers import settle_workers
 from trainkit.training import (
     AtomicCheckpointIO,
     Background,
@@ -88,6 +90,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     """
     started = time.perf_counter()
     schedule = run_schedule(parts)
+    settle_workers(parts, schedule.total_steps)
     torch.set_num_threads(devices.threads)
     module = train_module(parts, schedule).train()
     with quiet_lightning(), no_look_for_gpus(devices), features_of(parts, devices.torch_device):
@@ -95,9 +98,15 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
         loader = progress.writer.loader
         assert loader is not None
         validation = parts.data.val_loaders(loader.rank, loader.world_size)
+        for part in validation:
+            part.at_once = evaluated_at_once(parts, trainer.callbacks)  # type: ignore[attr-defined]
         seed_everything(parts.config.seed + loader.rank)
         interrupted = 0
         try:
+            if devices.accelerator == "cuda":
+                loader.send_ahead(Ahead(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))))
+                for part in validation:
+                    part.fetcher.pins = True
             if loader.rank == 0:
                 log_settings(parts, trainer.loggers)
             has_val = len(parts.data.splits.val) > 0

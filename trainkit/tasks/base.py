@@ -100,6 +100,10 @@ class Task(nn.Module, abc.ABC):
     def predictions(self, outputs: Tensor) -> Tensor:
         """Outputs as predictions: float64 probabilities [B, K], or values [B] ([B, T]) in the target's own unit."""
 
+    def metric_inputs(self, outputs: Tensor) -> Tensor:
+        """What ``metrics`` take: ``predictions``, unless they do with less."""
+        return self.predictions(outputs)
+
     def train_predictions(self, outputs: Tensor) -> Tensor:
         """What ``train_metrics`` take: ``predictions``, unless they do with less."""
         return self.predictions(outputs)

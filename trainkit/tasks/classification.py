@@ -178,6 +178,11 @@ class Classification(Task):
             return torch.stack([1 - positive, positive], dim=1)
         return outputs.double().softmax(dim=1)
 
+    def metric_inputs(self, outputs: Tensor) -> Tensor:
+        """Logits of more than two classes where accuracy, which takes the largest, is the only metric."""
+        is_ours = type(self).metrics is Classification.metrics and not self.own_metrics
+        return self.train_predictions(outputs) if is_ours else self.predictions(outputs)
+
     def train_predictions(self, outputs: Tensor) -> Tensor:
         """Logits of more than two classes, of which accuracy takes the largest."""
         is_ours = type(self).train_metrics is Classification.train_metrics

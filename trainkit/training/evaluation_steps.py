@@ -58,16 +58,15 @@ class EvaluationSteps(L.LightningModule):
         if self.average is not None:
             self.average.swap(is_used)
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Adds a batch to the metrics of its validation set; padding does not count.
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor] | None:
+        """Adds a batch, or several as one, to the metrics of its validation set; padding does not count.
 
         Returns:
             What callbacks get as ``outputs``, on the device: ``predictions``, float64 probabilities [B, K] or values
-            [B], and ``target`` [B].
+            [B], and ``target`` [B]. None for several batches, which come where nobody looks at them.
         """
-        output = self._evaluated(batch)
-        predictions = self._meter(dataloader_idx).update(output, self.task)
-        return {"predictions": predictions, "target": output.target}
+        pieces = batch.pieces() if isinstance(batch, EvaluationBatch) else (batch,)
+        return self._meter(dataloader_idx).update([self._evaluated(piece) for piece in pieces], self.task)
 
     def _meter(self, dataloader_idx: int) -> PartMeter:
         while len(self.meters) <= dataloader_idx:
@@ -108,7 +107,7 @@ class EvaluationSteps(L.LightningModule):
         """Takes the averaged weights."""
         self._swap_average(True)
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor] | None:
         """As ``validation_step``."""
         return self.validation_step(batch, batch_idx)
 
@@ -136,5 +135,6 @@ class EvaluationSteps(L.LightningModule):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Predictions of a batch: float64 probabilities [B, K], or values [B]."""
         if isinstance(batch, EvaluationBatch):
-            return self.task.predictions(self(batch.inputs)[: batch.num_real])
+            outputs = torch.cat([self(piece.inputs) for piece in batch.pieces()])
+            return self.task.predictions(outputs[: batch.num_real])
         return self.task.predictions(self(batch[0] if isinstance(batch, (tuple, list)) else batch))

@@ -79,7 +79,12 @@ class LeanSteps:
         self.flat = FlatParameters(self.raw) if self.wants_flat and can_flatten(self.raw) else None
         if self.flat is not None:
             self.flat.attach()
+        self._place_average()
         self._look_for_chain()
+
+    def _place_average(self) -> None:
+        if self.module.average is not None:
+            self.module.average.follow(self.flat)
 
     def _look_for_chain(self) -> None:
         """Before an execution: the net may have been changed since."""
@@ -251,12 +256,14 @@ class LeanSteps:
                 p.grad = grad
         self.flat, self.wants_flat, self.lacks_gradients = None, False, True
         self.chain, self.uses_chain = None, False
+        self._place_average()
 
     def release(self) -> None:
         """Gives the parameters memory of their own again."""
         if self.flat is not None:
             self.flat.release()
             self.flat, self.chain, self.uses_chain, self._signature = None, None, False, []
+            self._place_average()
 
 
 def can_be_lean(module: Any, base: type) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from trainkit.tasks import MeanLoss, Task
@@ -19,12 +22,22 @@ class PartMeter(nn.Module):
         super().__init__()
         self.loss, self.metrics = MeanLoss(), task.metrics()
 
-    def update(self, output: StepOutput, task: Task) -> Tensor:
-        """Adds a batch without its padding; gives its predictions, [B, K] or [B]."""
-        predictions = task.predictions(output.outputs)
-        self.loss.update(output.loss_sum, output.weight)
-        self.metrics.update(predictions, output.target)
-        return predictions
+    def update(self, outputs: Sequence[StepOutput], task: Task) -> dict[str, Tensor] | None:
+        """Adds batches without their padding; gives ``predictions``, [B, K] or [B], and ``target``, [B], of a lone one.
+
+        Args:
+            outputs: Of each batch.
+            task: Gives what the metrics take.
+        """
+        for output in outputs:
+            self.loss.update(output.loss_sum, output.weight)
+        if len(outputs) > 1:
+            together = torch.cat([output.outputs for output in outputs])
+            self.metrics.update(task.metric_inputs(together), torch.cat([output.target for output in outputs]))
+            return None
+        predictions = task.predictions(outputs[0].outputs)
+        self.metrics.update(predictions, outputs[0].target)
+        return {"predictions": predictions, "target": outputs[0].target}
 
     def close(self, part: str) -> dict[str, Tensor]:
         """Values over all processes by name, ``<part>/loss`` first; starts afresh."""

@@ -223,11 +223,11 @@ class TrainModule(EvaluationSteps):
     def on_train_start(self) -> None:
         """Puts the random generators back where a resumed run left them."""
         self.window.start_clock()
+        if self.average is not None:
+            self.average.begin(self)
         if self.wants_lean and can_be_lean(self, TrainModule):
             is_flat = self.wants_flat and not self._lacks_gradients and self.compiled is None
             self.lean = LeanSteps(self, is_flat)
-        if self.average is not None:
-            self.average.begin(self)
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None

@@ -174,7 +174,12 @@ PLANTED: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "a slow dataset": (
         "slow_loader",
-        lambda: {"model": net(), **parts(), "train": Noisy(parts()["train"], 0.0, 0.001)},
+        lambda: {
+            "model": net(),
+            **parts(),
+            "train": Noisy(parts()["train"], 0.0, 0.001),
+            "overrides": ["data.num_workers=0"],
+        },
     ),
 }  # fmt: skip
 

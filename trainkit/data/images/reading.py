@@ -20,6 +20,7 @@ from PIL import Image
 
 from trainkit.data.images.decoding import UnreadableImageError, decode, read_header
 from trainkit.data.images.form import Header, ImageForm
+from trainkit.data.workers import usable_cores
 from trainkit.errors import DataError
 
 Item = TypeVar("Item")
@@ -86,7 +87,7 @@ def in_order(
         doing: What is done with images, for the line that shows how far it is.
         per_task: Items that a thread takes at a time.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     threads = min(MOST_THREADS, cores)
     tasks = [items[start : start + per_task] for start in range(0, len(items), per_task)]
     waiting: deque[Future[list[Made]]] = deque()

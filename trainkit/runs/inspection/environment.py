@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainkit.data.workers import usable_cores
 from trainkit.errors import first_line
 from trainkit.runs.computing import missing_compiler
 from trainkit.runs.devices import Devices
@@ -72,7 +72,7 @@ def look_around(devices: Devices) -> Environment:
         device=torch.cuda.get_device_name(device) if on_gpu else "cpu",
         num_devices=torch.cuda.device_count() if on_gpu else 1,
         threads=devices.threads,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         works={name: _outcome(attempt) for name, attempt in tries.items()},
     )
 

@@ -10,6 +10,7 @@ import torch
 from trainkit.data import LoaderData
 from trainkit.data.replay import AtStart, as_combined, is_ordered
 from trainkit.data.sources import seeded
+from trainkit.data.workers import settled
 from trainkit.runs.devices import Devices
 from trainkit.runs.inspection import lines
 from trainkit.runs.inspection.own_batch import batch_size_of, try_own_batch
@@ -80,7 +81,7 @@ def _speed(parts: ModuleParts, loader: float, compute: float, cores: int) -> Spe
         compute=compute,
         num_samples=total_steps(parts) * data.batch_size,
         reads_dataset=is_own,
-        num_workers=max(loader.num_workers for loader in loaders),
+        num_workers=max(settled(loader.num_workers) for loader in loaders),
         cores=cores,
         is_own=is_own,
     )

@@ -10,6 +10,7 @@ import torch
 
 from trainkit.data.augment import Augment, samples_of
 from trainkit.data.sources import DatasetSource, seeded
+from trainkit.data.workers import settled
 from trainkit.runs.inspection.finding import Finding, Rule, warning
 from trainkit.runs.inspection.trial import LARGEST_BATCH, Learner, training_batch
 from trainkit.runs.parts import Parts
@@ -80,7 +81,7 @@ def measure_speed(
         compute_fp32=fp32,
         num_samples=schedule.total_steps * min(data.batch_size, len(data.splits.train)),
         reads_dataset=isinstance(data.source, DatasetSource),
-        num_workers=data.num_workers,
+        num_workers=settled(data.num_workers),
         cores=cores,
         augmentation=augmentation,
     )
