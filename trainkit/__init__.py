@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainkit.training import TrainModule
     from trainkit.types import DataSpec, Estimate, StepOutput
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 _HOMES = {
     "trainkit.api": ("check", "compose", "evaluate", "fit", "load_run", "predict"),

@@ -38,7 +38,8 @@ def test_hint_for_an_unknown_key(reference: DictConfig, key: str, hint: str | No
 
 def test_without_a_near_name_the_valid_ones_are_listed(reference: DictConfig) -> None:
     assert unknown_key("checkpoint.qqq", reference).expected == (
-        "one of checkpoint.every_n_steps, checkpoint.every_n_epochs, checkpoint.keep"
+        "one of checkpoint.every_n_steps, checkpoint.every_n_epochs, checkpoint.every_n_minutes, checkpoint.keep, "
+        "checkpoint.on_error"
     )
     assert unknown_key("anything", OmegaConf.create()).expected is None
 

@@ -6,7 +6,8 @@ import logging
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,12 +31,16 @@ from trainkit.tasks import Classification
 from trainkit.training import (
     AtomicCheckpointIO,
     CheckpointWriter,
+    FiniteGuard,
+    Health,
     MetricsCSV,
     ProgressLine,
     StopFlag,
     TrainModule,
+    roll_back,
     usable_checkpoint,
 )
+from trainkit.training.finite import Policy
 from trainkit.training.random_state import get_random_state
 
 NUM_TRAIN, NUM_VAL, NUM_FEATURES, NUM_CLASSES, BATCH_SIZE = 103, 40, 6, 3, 12
@@ -111,6 +116,7 @@ class Outcome:
     recorder: Recorder
     random_state: dict[str, Any]
     error: Exception | None
+    told: list[str] = field(default_factory=list)
 
     weights = property(lambda self: self.module.state_dict())
     optimizer_state = property(lambda self: self.trainer.optimizers[0].state_dict())
@@ -153,6 +159,8 @@ class Job:
     monitor: str | None = "val/accuracy"
     mode: Any = "max"
     num_workers: int = 0
+    on_nonfinite: Policy | None = None
+    health: Callable[[str], None] | None = None
     model: Callable[[], torch.nn.Module] = lambda: MLP(NUM_FEATURES, NUM_CLASSES, [16], 0.3, norm="batch")
     task: Callable[[], Any] = lambda: Classification(NUM_CLASSES, class_weights=[1.0, 2.0, 0.5])
     callbacks: Callable[[], Sequence[Callback]] = tuple
@@ -192,6 +200,11 @@ class Job:
         validation = EvaluationLoader(self.source, rows, batch_size=16) if validate else None
         torch.manual_seed(seed)
         path = str(checkpoint) if checkpoint else None
+        if self.on_nonfinite is not None:
+            back = partial(roll_back, module, outcome.writer)
+            module.guard = FiniteGuard(self.on_nonfinite, "run", outcome.told.append, back)
+        if self.health is not None:
+            module.health = Health(self.health)
         try:
             outcome.trainer.fit(module, outcome.loader, validation, ckpt_path=path, weights_only=True)
         except Exception as error:  # handed to the test, which asserts what it is

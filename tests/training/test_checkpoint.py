@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,3 +253,42 @@ def test_a_pointer_that_leaves_its_folder(run: RunDirectory, name: str) -> None:
         with pytest.raises(RunError) as error:
             use(run)
         assert str(error.value) == f"'{name}' is no file name\n  where    {run.last}"
+
+
+def test_the_clock_saves(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("trainkit.training.checkpoint.time.monotonic", lambda: now)
+    rig = Rig(run, every_n_steps=None, every_n_minutes=2.0, monitor=None, keep=9)
+    for step, seconds in enumerate((60.0, 119.0, 121.0, 200.0, 241.0, 300.0), start=1):
+        now = seconds
+        rig.step(step)
+    assert [entry["step"] for entry in all_saved(run)] == [5, 3]
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_more_than_its_checkpoints(run: RunDirectory) -> None:
+    told: list[str] = []
+    rig = Rig(run, tell=told.append, keep=9)
+    rig.step(1, 0.5)
+    save, rig.trainer.save_checkpoint = rig.trainer.save_checkpoint, no_space
+    rig.step(2, 0.9)
+    rig.step(3)
+    assert rig.writer.best is not None and rig.writer.best["value"] == 0.5
+    assert [entry["step"] for entry in all_saved(run)] == [1]
+    rig.trainer.save_checkpoint = save
+    rig.step(4, 0.7)
+    assert [entry["step"] for entry in all_saved(run)] == [4, 1]
+    assert int(load_best_weights(run)["step"]) == 4
+    assert len(told) == 2 and "No space left on device; training goes on, and would continue from step 1" in told[0]
+
+
+def no_space(path: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_ends_the_run_otherwise(run: RunDirectory) -> None:
+    rig = Rig(run)
+    rig.step(1)
+    rig.trainer.save_checkpoint = no_space
+    with pytest.raises(RunError, match="cannot be written: No space left on device"):
+        rig.step(2)
+    assert usable_checkpoint(run) == (run.checkpoints / "step-1.ckpt", [])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, sha256
 from trainkit.training import AtomicCheckpointIO, all_saved, usable_checkpoint
 
@@ -35,9 +36,9 @@ def test_a_failed_save_leaves_nothing(run: RunDirectory, monkeypatch: pytest.Mon
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(RunError, match=r"step-1\.ckpt' cannot be written: no space left"):
         io.save_checkpoint({"value": 2}, target)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(RunError, match="no space left"):
         io.save_checkpoint({"value": 2}, run.checkpoints / "step-2.ckpt")
     assert names(run) == ["step-1.ckpt"]
     assert io.load_checkpoint(target) == {"value": 1}
@@ -74,6 +75,6 @@ def test_the_loop_is_killed_in_the_middle_of_a_save(job: Callable[..., Job], mon
 
     monkeypatch.setattr(torch, "save", third_fails)
     killed = job().fit()
-    assert isinstance(killed.error, OSError)
+    assert isinstance(killed.error, RunError) and killed.error.what.endswith("step-10.ckpt' cannot be written: killed")
     assert names(killed.run) == ["best.json", "last.json", "step-5.ckpt", "step-9.ckpt"]
     assert usable_checkpoint(killed.run) == (killed.run.checkpoints / "step-9.ckpt", [])

@@ -252,7 +252,7 @@ def test_what_is_kept_for_the_metrics_holds_no_graph(
 ) -> None:
     kept: list[StepOutput] = []
     module = TrainModule(net(), Classification(3), accumulate=accumulate)
-    monkeypatch.setattr(module.window, "update", lambda outputs, task, num_samples: kept.extend(outputs))
+    monkeypatch.setattr(module.window, "update", lambda outputs, *counts: kept.extend(outputs))
     trainer(max_steps=2, log_every_n_steps=0).fit(module, shuffled(toy))
     assert len(kept) == 2 * accumulate
     assert not any(output.loss_sum.requires_grad or output.outputs.requires_grad for output in kept)

@@ -133,3 +133,18 @@ def test_other_threads_leave_signals_alone(job: Callable[..., Job], handlers: di
     thread.join()
     assert outcomes[0].error is None
     assert standing() == handlers
+
+
+def test_sigusr1_saves_and_training_goes_on(job: Callable[..., Job], handlers: dict[Any, Any]) -> None:
+    settings: dict[str, Any] = {"save_every_n_steps": None, "save_every_n_epochs": None, "monitor": None, "keep": 9}
+
+    class Once(Signals):
+        def on_train_batch_end(self, *args: Any) -> None:
+            super().on_train_batch_end(*args)
+            self.numbers = self.numbers if args[3].state.step < 13 else ()
+
+    outcome = job(callbacks=lambda: [Once(13, signal.SIGUSR1)], **settings).fit()
+    assert outcome.error is None
+    last, saved = (entry["step"] for entry in all_saved(outcome.run))
+    assert last == outcome.trainer.global_step and 13 <= saved < 20
+    assert standing() == handlers

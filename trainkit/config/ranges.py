@@ -16,6 +16,8 @@ VIEWS = ("flip", "five_crop")
 """Named choices of ``evaluation.tta``."""
 
 _ALIASES = {"32": "fp32", "32-true": "fp32", "bf16": "bf16-mixed", "16-mixed": "fp16-mixed"}
+_ON_NONFINITE = ("stop", "skip", "rollback")
+_ON_ERROR = ("stop", "warn")
 _ACCELERATORS = ("auto", "cpu", "gpu")
 _LARGEST_SEED = 2**32 - 1
 
@@ -63,11 +65,19 @@ def check_ranges(cfg: DictConfig) -> None:
     _check_run(cfg)
     _check_trainer(cfg)
     _check_split_of_batch(cfg)
+    _check_checkpoints(cfg.checkpoint)
     confidence = cfg.evaluation.confidence
     if not 0 < confidence < 1:
         where = "evaluation.confidence"
         raise ConfigError(f"{where} is {confidence}", where=where, expected="between 0 and 1, both excluded")
     _check_views(cfg.evaluation.tta)
+
+
+def _check_checkpoints(checkpoint: DictConfig) -> None:
+    minutes, where = checkpoint.every_n_minutes, "checkpoint.every_n_minutes"
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"{where} is {minutes}", where=where, expected="above 0, or null for none")
+    _check_choice("checkpoint.on_error", checkpoint.on_error, _ON_ERROR)
 
 
 def _check_views(tta: Any) -> None:
@@ -133,6 +143,7 @@ def _check_trainer(cfg: DictConfig) -> None:
     if not isinstance(trainer.compile, DictConfig):
         _check_flag(trainer, "compile", "true, false, or settings of torch.compile such as {mode: max-autotune}")
     _check_choice("trainer.accelerator", trainer.accelerator, _ACCELERATORS)
+    _check_choice("trainer.on_nonfinite", trainer.on_nonfinite, _ON_NONFINITE)
     if trainer.mode is not None:
         _check_choice("trainer.mode", trainer.mode, ("min", "max"))
 

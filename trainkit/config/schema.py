@@ -58,6 +58,8 @@ class TrainerConfig:
         val_every_n_epochs: Epochs between validations, or None with ``val_every_n_steps``. Default 1.
         val_every_n_steps: Optimizer steps between validations, or None with ``val_every_n_epochs``. Default None.
         log_every_n_steps: Optimizer steps between logged values; None chooses by the length of the run. Default None.
+        on_nonfinite: What comes of a step whose gradient is not finite: ``stop`` ends the run, ``skip`` leaves the step
+            out, ``rollback`` takes weights and optimizer of the last checkpoint and leaves the batch out. Default stop.
         monitor: Metric that chooses the best checkpoint; None takes the task's. Default None.
         mode: Better direction of ``monitor``, ``min`` or ``max``; None takes the task's. Default None.
         deterministic: Whether only deterministic kernels are used. Default False.
@@ -81,6 +83,7 @@ class TrainerConfig:
     val_every_n_epochs: int | None = 1
     val_every_n_steps: int | None = None
     log_every_n_steps: int | None = None
+    on_nonfinite: str = "stop"
     monitor: str | None = None
     mode: str | None = None
     deterministic: bool = False
@@ -94,12 +97,17 @@ class CheckpointConfig:
     Attributes:
         every_n_steps: Optimizer steps between checkpoints, or None. Default None.
         every_n_epochs: Epochs between checkpoints, or None. Default 1.
+        every_n_minutes: Minutes between checkpoints, or None. Default None.
         keep: Number of newest checkpoints kept, besides the best. Default 2.
+        on_error: What comes of a checkpoint that cannot be written: ``stop`` ends the run, ``warn`` goes on without it.
+            Default ``stop``.
     """
 
     every_n_steps: int | None = None
     every_n_epochs: int | None = 1
+    every_n_minutes: float | None = None
     keep: int = 2
+    on_error: str = "stop"
 
 
 @dataclass
@@ -109,10 +117,12 @@ class LaunchConfig:
     Attributes:
         timeout_seconds: Seconds that processes wait for each other. Default 1800.
         max_restarts: Fresh groups of processes after one died, each from the last checkpoint. Default 3.
+        requeue: Whether a Slurm job that is told to stop is put back into the queue. Default True.
     """
 
     timeout_seconds: int = 1800
     max_restarts: int = 3
+    requeue: bool = True
 
 
 @dataclass

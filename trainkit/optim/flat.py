@@ -155,19 +155,23 @@ class FlatParameters:
         if any(p.grad is None for bucket in self.buckets for p in bucket.params):
             self.attach()
 
-    def step(self) -> None:
-        """Steps all parameters; called under ``torch.no_grad``."""
+    def step(self, found_inf: Tensor | None = None) -> None:
+        """Steps all parameters; called under ``torch.no_grad``.
+
+        Args:
+            found_inf: float [], 1 to leave the step out; None makes it.
+        """
         for count in self.counts:
-            count += 1
+            count += 1 if found_inf is None else 1 - found_inf
         for whole, buckets in self.spans:
-            if whole is None or not _are_alike(buckets):
+            if whole is None or found_inf is not None or not _are_alike(buckets):
                 for bucket in buckets:
-                    self.update(bucket, bucket.group["weight_decay"])
+                    self.update(bucket, bucket.group["weight_decay"], found_inf)
                 continue
             for bucket in buckets:
                 if bucket.group["weight_decay"]:
                     bucket.weights.mul_(1 - bucket.group["lr"] * bucket.group["weight_decay"])
-            self.update(whole, 0.0)
+            self.update(whole, 0.0, None)
 
     def zero_grad(self) -> None:
         """Sets the gradients to 0."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+
+Update: TypeAlias = "Callable[[Bucket, float, Tensor | None], None]"
+"""Steps a bucket with a decay; a third argument of 1, float [], leaves the step out."""
 
 
 @dataclass
@@ -34,8 +37,8 @@ class Bucket:
     is_first: bool = False
 
 
-def _step_adam(kernel: Callable[..., None]) -> Callable[[Bucket, float], None]:
-    def step(bucket: Bucket, weight_decay: float) -> None:
+def _step_adam(kernel: Callable[..., None]) -> Update:
+    def step(bucket: Bucket, weight_decay: float, found_inf: Tensor | None) -> None:
         group, count = bucket.group, bucket.step
         assert count is not None
         beta1, beta2 = group["betas"]
@@ -54,13 +57,13 @@ def _step_adam(kernel: Callable[..., None]) -> Callable[[Bucket, float], None]:
             amsgrad=False,
             maximize=group["maximize"],
             grad_scale=None,
-            found_inf=None,
+            found_inf=found_inf,
         )
 
     return step
 
 
-def _step_sgd(bucket: Bucket, weight_decay: float) -> None:
+def _step_sgd(bucket: Bucket, weight_decay: float, found_inf: Tensor | None) -> None:
     group = bucket.group
     torch._fused_sgd_(
         [bucket.weights],
@@ -74,12 +77,12 @@ def _step_sgd(bucket: Bucket, weight_decay: float) -> None:
         maximize=group["maximize"],
         is_first_step=bucket.is_first,
         grad_scale=None,
-        found_inf=None,
+        found_inf=found_inf,
     )
     bucket.is_first = False
 
 
-UPDATES: dict[type[Optimizer], Callable[[Bucket, float], None]] = {
+UPDATES: dict[type[Optimizer], Update] = {
     AdamW: _step_adam(torch._fused_adamw_),
     Adam: _step_adam(torch._fused_adam_),
     SGD: _step_sgd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.provenance import exactness
 from trainkit.runs.result import Result, extra_validation
 from trainkit.runs.score import baseline, estimate_json, save_predictions, score_parts, scored_parts
+from trainkit.runs.slurm import requeue
 from trainkit.runs.train import TrainOutcome, train
 from trainkit.training import all_saved, step_of, usable_checkpoint
 from trainkit.types import Predictions
@@ -62,6 +64,10 @@ def finish(run: Run, directory: RunDirectory) -> Result:
             _record(run, directory, outcome, "interrupted").save()
             again = narrate.continue_command(run.parts, directory)
             run.narrator.say("stop", f"saved at step {outcome.steps:,} · {again} continues")
+            if outcome.interrupted == signal.SIGTERM and run.parts.config.launch.requeue:
+                told = requeue()
+                if told is not None:
+                    run.narrator.say("slurm", told)
             _stop(outcome.interrupted)
         return _score(run, directory, outcome)
     except Exception as error:

@@ -17,7 +17,7 @@ from trainkit.optim import build_optimizer
 from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts, Parts, RunParts
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.train import train_module
+from trainkit.runs.trainers import train_module
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from trainkit.optim import WarmupSchedule, build_optimizer, build_scheduler
 from trainkit.runs.check import monitored
 from trainkit.runs.parts import Parts
 from trainkit.runs.schedule import run_schedule
-from trainkit.runs.train import train_module
+from trainkit.runs.trainers import train_module
 from trainkit.training import CheckpointWriter
 
 SEEN_BY_PLATEAU = {"best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr"}

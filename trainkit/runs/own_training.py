@@ -71,6 +71,8 @@ def train_own(
     background = Background()
     writer = _writer(parts, seen, run, background)
     progress = ProgressLine(total_steps(parts), writer)
+    if parts.config.checkpoint.on_error == "warn":
+        writer.tell = progress.tell
     loaders = {"train": train_loaders(parts, writer), "val": validation_loaders(parts)}
     interrupted = 0
     with warnings.catch_warnings(), quiet_lightning():
@@ -131,6 +133,7 @@ def _writer(parts: ModuleParts, seen: Look, run: RunDirectory, background: Backg
         keep=settings.keep,
         stop=StopFlag(),
         background=background,
+        every_n_minutes=settings.every_n_minutes,
     )
 
 

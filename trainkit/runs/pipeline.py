@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -25,6 +27,7 @@ from trainkit.runs.features import probed_head
 from trainkit.runs.job import Job, asked_job, say_finished
 from trainkit.runs.launch import packed
 from trainkit.runs.load import load_initial
+from trainkit.runs.lock import locked
 from trainkit.runs.observers import build_callbacks
 from trainkit.runs.own_module import build_module_parts, has_own_module
 from trainkit.runs.own_training import own_callbacks
@@ -35,6 +38,7 @@ from trainkit.runs.parts import LiveObjects, ModuleParts, Parts, RunParts, train
 from trainkit.runs.result import Result
 from trainkit.runs.resume import Parent
 from trainkit.runs.schedule import run_schedule
+from trainkit.runs.slurm import SlurmRun
 from trainkit.runs.warm_start import take_weights
 from trainkit.runs.workers import settle_workers
 from trainkit.training import best_saved, best_score, usable_checkpoint
@@ -55,13 +59,25 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     Raises:
         TrainkitError: A mistake of the user's, found before anything is written.
     """
-    job = asked_job(config, live, overrides)
-    if job.is_finished and job.begun is not None:
-        return say_finished(job.begun, narrate.Narrator())
-    run = prepare(job, live, report)
-    if not job.is_new and job.begun is not None:
-        return _continue(run, job, job.begun)
-    directory = begin(run.parts, run.devices, overrides, _hand_over(run, job.parent))
+    slurm = SlurmRun(config)
+    if config.run.dir is None and (earlier := slurm.earlier()) is not None:
+        config.run.dir = str(earlier)
+    with ExitStack() as stack:
+        if config.run.dir and RunDirectory(Path(config.run.dir)).exists():
+            stack.enter_context(locked(RunDirectory.open(config.run.dir)))
+        job = asked_job(config, live, overrides)
+        if job.is_finished and job.begun is not None:
+            return say_finished(job.begun, narrate.Narrator())
+        run = prepare(job, live, report)
+        if not job.is_new and job.begun is not None:
+            return _continue(run, job, job.begun)
+        directory = begin(run.parts, run.devices, overrides, _hand_over(run, job.parent))
+        stack.enter_context(locked(directory))
+        slurm.remember(directory)
+        return _begin(run, job, directory, live)
+
+
+def _begin(run: Run, job: Job, directory: RunDirectory, live: LiveObjects) -> Result:
     if job.parent is not None:
         run.checkpoint, _ = usable_checkpoint(directory)
     run.narrator.say("run", narrate.run_line(run.parts, directory))

@@ -33,7 +33,7 @@ MAY_CHANGE = (
     *("trainer.val_every_n_epochs", "trainer.val_every_n_steps", INTERVAL),
     *("trainer.devices", "trainer.accelerator", "trainer.threads", "trainer.precision", "trainer.deterministic"),
     *("trainer.accumulate", "trainer.steps_per_execution", "data.num_workers"),
-    *("trainer.compile", "trainer.channels_last", "trainer.flat_parameters"),
+    *("trainer.on_nonfinite", "trainer.compile", "trainer.channels_last", "trainer.flat_parameters"),
     *("trainer.activation_checkpointing", "data.cache", "data.cache_dir"),
     *("scheduler", "callbacks", "logger", "checkpoint", "launch", "evaluation", "run", "resume_from"),
 )

@@ -11,41 +11,27 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.strategies import DDPStrategy
-from omegaconf import DictConfig
 
 from trainkit.data.ahead import Ahead
-from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import seed_everything
-from trainkit.runs.check import monitored
-from trainkit.runs.computing import computing, lightning_precision
+from trainkit.runs.computing import computing
 from trainkit.runs.devices import Devices
 from trainkit.runs.features import features_of
-from trainkit.runs.finetuning import Unfreezing, tuning_of
 from trainkit.runs.hparams import log_settings
-from trainkit.runs.observers import build_callbacks, build_loggers
 from trainkit.runs.parts import Parts
-from trainkit.runs.schedule import RunSchedule, evaluated_at_once, run_schedule
+from trainkit.runs.schedule import evaluated_at_once, run_schedule
+from trainkit.runs.trainers import build_trainer, train_module, watch
 from trainkit.runs.weights import save_weights
 from trainkit.runs.workers import settle_workers
 from trainkit.training import (
-    AtomicCheckpointIO,
-    Background,
-    CheckpointWriter,
     Interrupted,
-    ProgressLine,
-    StopFlag,
-    TrainModule,
     close,
     load_best_weights,
-    step_of,
 )
 
 NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
@@ -94,7 +80,8 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     torch.set_num_threads(devices.threads)
     module = train_module(parts, schedule).train()
     with quiet_lightning(), no_look_for_gpus(devices), features_of(parts, devices.torch_device):
-        trainer, progress = _trainer(parts, run, devices, schedule, checkpoint)
+        trainer, progress = build_trainer(parts, run, devices, schedule, checkpoint)
+        watch(module, parts, progress)
         loader = progress.writer.loader
         assert loader is not None
         validation = parts.data.val_loaders(loader.rank, loader.world_size)
@@ -136,91 +123,6 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
         line=progress.text(position.step),
         interrupted=interrupted,
     )
-
-
-def train_module(parts: Parts, schedule: RunSchedule) -> TrainModule:
-    """The LightningModule of a run."""
-    trainer = parts.config.trainer
-    assert parts.network is not None
-    module = TrainModule(
-        parts.network,
-        parts.task,
-        parts.optimizer,
-        parts.scheduler,
-        accumulate=trainer.accumulate,
-        clip_norm=trainer.clip_norm,
-        clip_value=trainer.clip_value,
-        ema=trainer.ema,
-        augment=parts.augment,
-    )
-    module.total_steps, module.extra_val = schedule.total_steps, parts.data.extra_val
-    module.wants_lean, module.wants_flat = True, bool(trainer.flat_parameters)
-    monitor, mode = monitored(parts)
-    if monitor is not None:
-        module.monitor = monitor, mode
-    tuning = tuning_of(parts.network, parts.config, schedule.total_steps)
-    if tuning is not None and tuning.every is not None:
-        module.before_step = Unfreezing(tuning, parts.network)
-    return module
-
-
-def _trainer(
-    parts: Parts, run: RunDirectory, devices: Devices, schedule: RunSchedule, checkpoint: Path | None
-) -> tuple[L.Trainer, ProgressLine]:
-    config = parts.config
-    rank, world = _process()
-    if world != devices.count:
-        raise ConfigError(f"{world} processes for {devices.count} devices", where="trainer.devices")
-    in_pairs = parts.augment is not None and parts.augment.mixes
-    loader = parts.data.train_loader(schedule.plan, config.seed, config.trainer.accumulate, rank, world, in_pairs)
-    monitor, mode = monitored(parts)
-    stop = StopFlag(second_stops=devices.count == 1)
-    background = Background()
-    writer = CheckpointWriter(
-        run,
-        loader,
-        monitor=monitor,
-        mode="max" if mode == "max" else "min",
-        every_n_steps=config.checkpoint.every_n_steps,
-        every_n_epochs=config.checkpoint.every_n_epochs,
-        keep=config.checkpoint.keep,
-        stop=stop,
-        background=background,
-    )
-    progress = ProgressLine(schedule.total_steps, writer)
-    resume_step = step_of(checkpoint) if checkpoint else 0
-    trainer = L.Trainer(
-        accelerator=devices.accelerator,
-        devices=devices.count,
-        strategy=_group(config) if world > 1 else "auto",
-        precision=lightning_precision(config.trainer.precision),
-        max_steps=schedule.total_steps,
-        max_epochs=-1,
-        logger=build_loggers(parts, run, resume_step),
-        callbacks=[*build_callbacks(parts, run), progress, stop, writer],
-        log_every_n_steps=schedule.log_every,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        deterministic=config.trainer.deterministic or None,
-        default_root_dir=run.path,
-        plugins=[AtomicCheckpointIO(background)],
-    )
-    return trainer, progress
-
-
-def _group(config: DictConfig) -> DDPStrategy:
-    """Several processes; what does not train yet has no gradient to wait for, and is looked for where that changes."""
-    section = config.get("finetune")
-    unfreezes = section is not None and section.unfreeze_every is not None
-    timeout = timedelta(seconds=config.launch.timeout_seconds)
-    return DDPStrategy(timeout=timeout, find_unused_parameters=unfreezes)
-
-
-def _process() -> tuple[int, int]:
-    """Rank of this process, and processes of its group."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def peak_memory(devices: Devices) -> int:

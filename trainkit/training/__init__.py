@@ -2,14 +2,18 @@
 
 from trainkit.training.augmented import AugmentedSamples
 from trainkit.training.background import Background
-from trainkit.training.checkpoint import AtomicCheckpointIO, CheckpointWriter
+from trainkit.training.checkpoint import CheckpointWriter
+from trainkit.training.checkpoint_io import AtomicCheckpointIO
 from trainkit.training.confusion import ConfusionMatrix
+from trainkit.training.finite import FiniteGuard
+from trainkit.training.health import Health
 from trainkit.training.histograms import Histograms
 from trainkit.training.loggers import MetricsCSV, TensorBoard, close, quieted, read_metrics
 from trainkit.training.module import TrainModule
 from trainkit.training.own_module import ModuleCheckpointWriter, make_plain
 from trainkit.training.pictures import Pictures
 from trainkit.training.progress import ProgressLine, clock
+from trainkit.training.rollback import roll_back
 from trainkit.training.samples import SamplePredictions
 from trainkit.training.saved import (
     all_saved,
@@ -28,6 +32,8 @@ __all__ = [
     "Background",
     "CheckpointWriter",
     "ConfusionMatrix",
+    "FiniteGuard",
+    "Health",
     "Histograms",
     "Interrupted",
     "MetricsCSV",
@@ -48,6 +54,7 @@ __all__ = [
     "make_plain",
     "quieted",
     "read_metrics",
+    "roll_back",
     "step_of",
     "usable_checkpoint",
 ]

@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from trainkit.data.loader import BatchLoader, Execution
 from trainkit.data.plan import LoaderState
 from trainkit.errors import RunError
-from trainkit.rundir import RunDirectory, atomic_path, read_json, sha256, write_json
-from trainkit.training.background import Background, Snapshots
-from trainkit.training.plain import check_plain
+from trainkit.rundir import RunDirectory, read_json, sha256, write_json
+from trainkit.training.background import Background
+from trainkit.training.checkpoint_io import unwritten
 from trainkit.training.saved import all_saved, best_saved
 from trainkit.training.signals import Interrupted, StopFlag
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it; reads plain containers and tensors only.
-
-    Args:
-        background: Takes what is saved while it is taking; None, and at other times, writes at once.
-    """
-
-    def __init__(self, background: Background | None = None) -> None:
-        super().__init__()
-        self.background, self._snapshots = background, Snapshots()
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Writes the file, syncs it, and puts it in its place; or has that done, to a copy of what is given.
-
-        Raises:
-            RunError: Something in it could not be loaded again.
-        """
-        check_plain(checkpoint)
-        if self.background is not None and self.background.is_taking:
-            self.background.add(partial(_write, self._snapshots.take(checkpoint), Path(path)))
-        else:
-            _write(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        """Reads a file without unpickling anything but tensors and plain containers."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return checkpoint
-
-
-def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        torch.save(checkpoint, temporary)
 
 
 class CheckpointWriter(Checkpoint):
@@ -71,10 +36,12 @@ class CheckpointWriter(Checkpoint):
         mode: ``max`` or ``min``.
         every_n_steps: Optimizer steps between checkpoints; None for not by steps.
         every_n_epochs: Epochs between checkpoints; None for not by epochs.
+        every_n_minutes: Minutes between checkpoints; None for not by the clock.
         keep: Newest checkpoints kept beside the best.
         stop: Raised by a signal.
         background: Writes while training goes on, one checkpoint at a time; also the ``AtomicCheckpointIO``'s. All is
             on the disk when training ends, however it does. None has training wait.
+        tell: Told of a checkpoint that cannot be written, without which training then goes on; None ends it.
     """
 
     def __init__(
@@ -89,13 +56,15 @@ class CheckpointWriter(Checkpoint):
         keep: int,
         stop: StopFlag,
         background: Background | None = None,
+        every_n_minutes: float | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.background = background
+        self.background, self.every_n_minutes, self.tell = background, every_n_minutes, tell
         self.run, self.loader, self.monitor, self.mode = run, loader, monitor, mode
         self.every_n_steps, self.every_n_epochs, self.keep, self.stop = every_n_steps, every_n_epochs, keep, stop
         self.position = LoaderState()
         self.best: dict[str, Any] | None = None
-        self._saved_step, self._is_stopped = 0, False
+        self._saved_step, self._is_stopped, self._saved_at = 0, False, time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Position of the loader, the best score so far, and whether early stopping has ended the run."""
@@ -129,6 +98,7 @@ class CheckpointWriter(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends a run at once that had been stopped early before it was killed."""
         trainer.should_stop = trainer.should_stop or self._is_stopped
+        self._saved_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Execution, batch_idx: int
@@ -192,8 +162,9 @@ class CheckpointWriter(Checkpoint):
         return "a smaller optimizer.lr, a longer scheduler.warmup, or trainer.clip_norm=1"
 
     def _commit(self, trainer: L.Trainer, is_best: bool) -> None:
-        stop = self.stop.agreed(trainer)
-        if is_best or stop or self._is_due() or trainer.should_stop:
+        is_late = self.every_n_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_n_minutes
+        stop, is_wanted = self.stop.agreed(trainer, is_late)
+        if is_best or stop or is_wanted or self._is_due() or trainer.should_stop:
             self._save(trainer, is_best)
         if stop:
             self._finish(trainer)
@@ -201,16 +172,31 @@ class CheckpointWriter(Checkpoint):
 
     def _check(self) -> None:
         if self.background is not None:
-            self.background.check()
+            with self._tolerant():
+                self.background.check()
 
     def close(self) -> None:
         """Waits until all that was saved is on the disk.
 
         Raises:
-            OSError: It could not be written.
+            RunError: It could not be written.
         """
         if self.background is not None:
-            self.background.close()
+            with self._tolerant():
+                self.background.close()
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """Tells of what could not be written, where training is to go on without it."""
+        try:
+            yield
+        except (OSError, RunError) as error:
+            failed = unwritten(self.run.checkpoints, error) if isinstance(error, OSError) else error
+            if self.tell is None:
+                raise failed from error
+            self._saved_step = min(self._saved_step, max((entry["step"] for entry in all_saved(self.run)), default=0))
+            self.best = read_json(self.run.best)["monitor"] if self.run.best.is_file() else None
+            self.tell(f"{failed.what}; training goes on, and would continue from step {self._saved_step:,}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves the last step if it was not due, and waits until it is written."""
@@ -231,16 +217,19 @@ class CheckpointWriter(Checkpoint):
             exception.add_note(f"A checkpoint could not be written either: {error}")
 
     def _save(self, trainer: L.Trainer, is_best: bool) -> None:
-        for logger in trainer.loggers:
-            logger.save()  # a run that is killed goes on from here: its curves must not stand behind
         path = self.run.checkpoints / f"step-{self.position.step}.ckpt"
         self._is_stopped = trainer.should_stop
-        with nullcontext() if self.background is None else self.background.taking():
-            trainer.save_checkpoint(path)
-        if trainer.is_global_zero:
-            point = partial(self._point, path, self.position.step, self._saved_step, self.best if is_best else None)
-            point() if self.background is None else self.background.add(point)
-        self._saved_step = self.position.step
+        saved_step, best = self._saved_step, self.best if is_best else None
+        with self._tolerant():
+            for logger in trainer.loggers:
+                logger.save()  # a run that is killed goes on from here: its curves must not stand behind
+            self._saved_step = self.position.step
+            with nullcontext() if self.background is None else self.background.taking():
+                trainer.save_checkpoint(path)
+            if trainer.is_global_zero:
+                point = partial(self._point, path, self.position.step, saved_step, best)
+                point() if self.background is None else self.background.add(point)
+        self._saved_at = time.monotonic()
         trainer.strategy.barrier("checkpoint")
 
     def _point(self, path: Path, step: int, saved_step: int, best: dict[str, Any] | None) -> None:

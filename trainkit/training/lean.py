@@ -12,10 +12,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from lightning.pytorch.plugins.precision import Precision
+from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from trainkit.data.loader import Execution, Step
@@ -24,20 +22,11 @@ from trainkit.optim.flat import FlatParameters, can_flatten
 from trainkit.tasks.base import or_one
 from trainkit.training.chain import Chain, chain_of, signature
 from trainkit.training.evaluation_steps import EvaluationSteps
+from trainkit.training.gradient_norm import GradientNorm
 from trainkit.training.gradients import params_with_grad
 from trainkit.training.group import lacks_anywhere, reduce_flat, reduce_own
+from trainkit.training.listeners import moves_weights, overrides
 from trainkit.types import StepOutput
-
-WRAPPED = ("on_before_backward", "on_after_backward")
-"""Hooks of callbacks that Lightning's backward calls."""
-
-OVERRIDDEN = (
-    *("manual_backward", "backward", "optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping"),
-    *(*WRAPPED, "on_before_optimizer_step", "on_before_zero_grad"),
-)
-"""Methods of a LightningModule that its own steps would not call."""
-
-OURS = ("trainkit", "lightning")
 
 
 class LeanSteps:
@@ -49,7 +38,7 @@ class LeanSteps:
 
     Attributes:
         lr: Learning rate of the last step.
-        grad_norm: Norm of the last step's gradient before clipping, where it was clipped or asked for.
+        norm: Of the last step's gradient.
         flat: The flat parameters; None where the optimizer steps itself.
         lacks_gradients: Whether flat parameters were given up because a parameter had no gradient.
     """
@@ -62,14 +51,14 @@ class LeanSteps:
         scheduler: Any = module.lr_schedulers()
         self.scheduler = None if isinstance(scheduler, ReduceLROnPlateau) else scheduler
         self.lr = 0.0
-        self.grad_norm: Tensor | None = None
+        self.norm = GradientNorm(self.module)
         self.progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
         self.lacks_gradients = False
         self._shares: dict[float, Tensor] = {}  # of a whole step and of an epoch's last
         callbacks: Sequence[L.Callback] = self.trainer.callbacks
-        self.before_step = [c for c in callbacks if _overrides(c, ("on_before_optimizer_step",))]
-        self.before_zero = [c for c in callbacks if _overrides(c, ("on_before_zero_grad",))]
-        self.wants_flat = wants_flat and not any(_moves_weights(callback) for callback in callbacks)
+        self.before_step = [c for c in callbacks if overrides(c, ("on_before_optimizer_step",))]
+        self.before_zero = [c for c in callbacks if overrides(c, ("on_before_zero_grad",))]
+        self.wants_flat = wants_flat and not any(moves_weights(callback) for callback in callbacks)
         self.flat: FlatParameters | None = None
         self.chain: Chain | None = None
         self._signature: list[Any] = []
@@ -121,6 +110,7 @@ class LeanSteps:
         """One optimizer step; the outputs of its micro-batches."""
         if self.module.before_step is not None:
             self._keep_current()  # it may have more parameters train
+        self.module.keep_buffers()
         flat = self.flat
         looks = flat is not None and flat.looks_at(self.progress.completed)
         if flat is not None and looks:
@@ -137,18 +127,20 @@ class LeanSteps:
         grads = self.grads()
         for callback in self.before_step:
             callback.on_before_optimizer_step(self.trainer, self.module, self.raw)
-        self._clip(grads, is_last)
+        is_finite = self.norm.clip(grads, is_last, self.flat is not None)
         self.lr = self.raw.param_groups[0]["lr"]
+        if not is_finite:
+            self.module.leave_out(batch, step, outputs)
+            self.module.put_back_buffers()
+            outputs = []
+        elif self.norm.flag is not None:
+            self.module.put_back_buffers(self.norm.flag)
         self.optimizer._on_before_step()
-        if self.flat is not None:
-            self.flat.step()
-        else:
-            self.raw.step()
+        if is_finite:
+            self._update()
         self.optimizer._on_after_step()
-        if self.module.average is not None:
-            self.module.average.update()
-        for callback in self.before_zero:
-            callback.on_before_zero_grad(self.trainer, self.module, self.raw)
+        if is_finite:
+            self._after_update(is_last)
         if self.flat is not None:
             self.flat.zero_grad()
         else:
@@ -156,6 +148,24 @@ class LeanSteps:
         if self.scheduler is not None:
             self.scheduler.step()
         return outputs
+
+    def _update(self) -> None:
+        if self.flat is not None:
+            self.flat.step(self.norm.flag)
+        elif self.norm.flag is None:
+            self.raw.step()
+        else:
+            self.raw.grad_scale, self.raw.found_inf = None, self.norm.flag
+            self.raw.step()
+
+    def _after_update(self, is_last: bool) -> None:
+        module = self.module
+        if module.average is not None:
+            module.average.update()
+        if is_last:
+            module.see_gradients()
+        for callback in self.before_zero:
+            callback.on_before_zero_grad(self.trainer, module, self.raw)
 
     def _whole(self, batch: Any, step: Step) -> tuple[list[StepOutput], list[Any], None] | None:
         """What ``_backward_of`` gives of a step in one piece; None of another."""
@@ -230,22 +240,6 @@ class LeanSteps:
             params = [p for group in self.raw.param_groups for p in group["params"] if p.requires_grad]
             reduce_own(params, weights, nominal)
 
-    def _clip(self, grads: list[Tensor], is_last: bool) -> None:
-        module = self.module
-        if module.clip_value is not None:
-            for grad in grads:
-                grad.clamp_(-module.clip_value, module.clip_value)
-        if module.clip_norm is None and not is_last:
-            return
-        norm = nn.utils.get_total_norm(grads) if len(grads) > 1 else torch.linalg.vector_norm(grads[0])
-        self.grad_norm = norm
-        if module.clip_norm is None:
-            return
-        if self.flat is None or norm.device.type != "cpu":
-            torch._foreach_mul_(grads, (module.clip_norm / (norm + 1e-6)).clamp(max=1.0))
-        elif not (length := norm.item() + 1e-6) <= module.clip_norm:  # on a CPU nothing waits for it; nan goes on
-            torch._foreach_mul_(grads, module.clip_norm / length)
-
     def _give_up(self, flat: FlatParameters) -> None:
         """Leaves the step to the optimizer, which leaves parameters without a gradient alone."""
         found = [[p.grad for p in bucket.params] for bucket in flat.buckets]
@@ -258,41 +252,13 @@ class LeanSteps:
         self.chain, self.uses_chain = None, False
         self._place_average()
 
+    def take_up(self) -> None:
+        """Goes on after ``release``, with weights and state as they are now."""
+        self._set_up()
+
     def release(self) -> None:
         """Gives the parameters memory of their own again."""
         if self.flat is not None:
             self.flat.release()
             self.flat, self.chain, self.uses_chain, self._signature = None, None, False, []
             self._place_average()
-
-
-def can_be_lean(module: Any, base: type) -> bool:
-    """Whether Lightning's wrappers about backward and step would do nothing that is not done here.
-
-    Args:
-        module: A TrainModule, whose training begins.
-        base: TrainModule itself; a subclass may have methods that those wrappers call.
-    """
-    trainer: Any = module.trainer
-    plugin = trainer.precision_plugin
-    is_plain = type(plugin) is Precision or (type(plugin) is MixedPrecision and plugin.scaler is None)
-    is_group = type(trainer.strategy) is DDPStrategy and module.device.type == "cpu"  # on GPUs its overlap pays
-    is_alone = type(trainer.strategy) is SingleDeviceStrategy
-    if not (is_alone or is_group) or not is_plain or len(trainer.optimizers) != 1:
-        return False
-    if any(getattr(type(module), name) is not getattr(base, name) for name in OVERRIDDEN):
-        return False
-    return not any(_overrides(callback, WRAPPED) for callback in trainer.callbacks)
-
-
-def _overrides(callback: L.Callback, hooks: Sequence[str]) -> bool:
-    return any(getattr(type(callback), hook) is not getattr(L.Callback, hook) for hook in hooks)
-
-
-def _moves_weights(callback: L.Callback) -> bool:
-    """Whether a callback may put other tensors in place of the weights: Lightning's averages, and any of a stranger."""
-    if isinstance(callback, WeightAveraging):
-        return True
-    is_ours = type(callback).__module__.partition(".")[0] in OURS
-    hooks = ("on_train_batch_start", "on_train_batch_end", "on_before_optimizer_step", "on_before_zero_grad")
-    return not is_ours and _overrides(callback, hooks)

@@ -21,16 +21,17 @@ from trainkit.optim import OptimizerFactory, SchedulerFactory, adamw, build_opti
 from trainkit.tasks import Task
 from trainkit.tasks.base import or_one
 from trainkit.training.average import WeightAverage
-from trainkit.training.evaluation_steps import EvaluationSteps
 from trainkit.training.gradients import divide_by_weight, params_with_grad, unscale
-from trainkit.training.lean import LeanSteps, can_be_lean
+from trainkit.training.lean import LeanSteps
+from trainkit.training.listeners import can_be_lean
 from trainkit.training.parts import micro_batches
 from trainkit.training.random_state import get_random_state, set_random_state
+from trainkit.training.watched import WatchedSteps
 from trainkit.training.window import LogWindow
 from trainkit.types import StepOutput
 
 
-class TrainModule(EvaluationSteps):
+class TrainModule(WatchedSteps):
     """Trains a net on a task.
 
     A subclass overrides ``loss(batch)`` and little else. The gradient of a step is that of the losses of all its
@@ -109,16 +110,19 @@ class TrainModule(EvaluationSteps):
         steps = execution.steps if execution else (single_step(batch, self.accumulate),)
         if self.lean is not None:
             self.lean.begin()
+        left_out = self.left_out
         done = [self._optimizer_step(execution or batch, step, step is steps[-1]) for step in steps]
+        for place in self.lean.norm.left_out() if self.lean is not None else ():
+            self.leave_out(execution or batch, steps[place], done[place], len(steps) - 1 - place)
+            done[place] = []
         step_now = self.trainer.global_step
         if execution is not None and execution.state.step != step_now:
             raise RuntimeError(f"the loader stands at step {execution.state.step}, the trainer at {step_now}")
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = step_now - 1
         if self.lean is not None:
-            self._lr, self._grad_norm = self.lean.lr, self.lean.grad_norm
-        self.window.update(
-            [output for outputs in done for output in outputs], self.task, sum(s.num_samples for s in steps)
-        )
+            self._lr, self._grad_norm = self.lean.lr, self.lean.norm.value
+        num_samples, num_made = sum(s.num_samples for s in steps), len(steps) - (self.left_out - left_out)
+        self.window.update([output for outputs in done for output in outputs], self.task, num_samples, num_made)
         log_every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if log_every and step_now % log_every == 0:
             self._log_window()
@@ -130,14 +134,24 @@ class TrainModule(EvaluationSteps):
             return self.lean.step(batch, step, is_last)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
+        self.keep_buffers()
         outputs, weights, nominal = self._backward_of(batch, step)
         grads = [p.grad for p in params_with_grad(self._raw_optimizer()) if p.grad is not None]
         self._divide(grads, weights, nominal)
         self._norm_wanted = is_last
         self._lr = optimizer.param_groups[0]["lr"]
-        optimizer.step()
-        if self.average is not None:
-            self.average.update()
+        if self.is_finite(grads):
+            optimizer.step()
+            if self.average is not None:
+                self.average.update()
+            if is_last:
+                self.see_gradients()
+        else:
+            self.leave_out(batch, step, outputs)
+            self.put_back_buffers()
+            optimizer._on_before_step()
+            optimizer._on_after_step()
+            outputs = []
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             callback.on_before_zero_grad(self.trainer, self, self._raw_optimizer())  # Lightning does so for automatic
         self.on_before_zero_grad(self._raw_optimizer())  # optimization only
@@ -195,7 +209,7 @@ class TrainModule(EvaluationSteps):
             self._grad_norm = nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
 
     def _log_window(self) -> None:
-        values = self.window.close()
+        values = self.watched(self.window.close())
         values["lr"] = torch.tensor(self._lr)
         if self._grad_norm is not None:
             values["grad_norm"] = self._grad_norm.detach()
@@ -250,6 +264,8 @@ class TrainModule(EvaluationSteps):
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, mine)
         checkpoint["trainkit"] = {"processes": everyone}
+        if self.guard is not None and self.guard.skipped:
+            checkpoint["trainkit"]["skipped"] = self.guard.skipped
         if self._lacks_gradients or (self.lean is not None and self.lean.lacks_gradients):
             checkpoint["trainkit"]["lacks_gradients"] = True
         if self.average is not None:
@@ -260,6 +276,8 @@ class TrainModule(EvaluationSteps):
         saved = checkpoint.get("trainkit", {})
         everyone = saved.get("processes", [])
         self._lacks_gradients = bool(saved.get("lacks_gradients"))
+        if self.guard is not None:
+            self.guard.skipped = int(saved.get("skipped", 0))
         if self.average is not None and "average" in saved:
             self.average.load(saved["average"])
         if len(everyone) == self.trainer.world_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -77,6 +78,12 @@ class ProgressLine(L.Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Clears the line before anything else is printed."""
         self.clear()
+
+    def tell(self, text: str) -> None:
+        """Prints a line of its own above, in the first process."""
+        if os.environ.get("RANK", "0") == "0":
+            self.clear()
+            print(f"note   {text}", file=self.stream, flush=True)
 
     def text(self, step: int, with_bar: bool = False) -> str:
         """Steps, time, throughput and the score, with the best beside it."""

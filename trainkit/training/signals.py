@@ -1,4 +1,4 @@
-"""Stopping on SIGINT and SIGTERM: the first lets the execution end and saves, the second stops at once."""
+"""Signals: SIGINT and SIGTERM stop, the first saved, the second at once; SIGUSR1 saves, and training goes on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import lightning as L
 import torch
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+CAUGHT = (*STOPPING, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))  # which Windows has not
 
 
 class Interrupted(Exception):
@@ -38,13 +41,13 @@ class StopFlag(L.Callback):
 
     def __init__(self, second_stops: bool = True) -> None:
         self.second_stops = second_stops
-        self.signum = 0
+        self.signum, self.wants_save = 0, False
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Remembers the handlers; later on Lightning's own stand in their place."""
         if stage == "fit" and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {number: signal.getsignal(number) for number in CAUGHT}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Replaces the handlers, Lightning's own included."""
@@ -52,6 +55,9 @@ class StopFlag(L.Callback):
             signal.signal(number, self._raise)
 
     def _raise(self, signum: int, frame: FrameType | None) -> None:
+        if signum not in STOPPING:
+            self.wants_save = True
+            return
         self.signum = signum
         if not self.second_stops:
             return
@@ -65,10 +71,18 @@ class StopFlag(L.Callback):
             if handler is not None:  # None was not set from Python, and cannot be put back from there
                 signal.signal(number, handler)
 
-    def agreed(self, trainer: L.Trainer) -> int:
-        """The signal that any process got, known to all of them; 0 for none."""
+    def agreed(self, trainer: L.Trainer, saves: bool = False) -> tuple[int, bool]:
+        """The signal to stop that any process got, 0 for none, and whether any wants to save; known to all of them.
+
+        Args:
+            trainer: Of the group.
+            saves: Whether this process wants to save, though no signal said so.
+        """
+        wanted = self.signum, saves or self.wants_save
+        self.wants_save = False
         if trainer.world_size == 1:
-            return self.signum
-        flag = torch.tensor(self.signum, device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return int(flag)
+            return wanted
+        flags = torch.tensor([int(flag) for flag in wanted], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+        signum, is_wanted = flags.tolist()
+        return signum, bool(is_wanted)

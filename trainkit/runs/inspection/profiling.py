@@ -35,7 +35,7 @@ from trainkit.tasks import Classification, Task
 from trainkit.training import CheckpointWriter, TrainModule
 from trainkit.training.chain import Chain
 from trainkit.training.evaluation_steps import EvaluationSteps
-from trainkit.training.lean import LeanSteps
+from trainkit.training.gradient_norm import GradientNorm
 from trainkit.training.window import LogWindow
 
 SECONDS = 8.0
@@ -124,7 +124,7 @@ TIMED: tuple[tuple[Any, str, str], ...] = (
     (Classification, "loss_and_gradient", "forward"),
     (Chain, "backward", "backward"),
     (torch.autograd, "backward", "backward"),
-    (LeanSteps, "_clip", "optimizer"),
+    (GradientNorm, "clip", "optimizer"),
     (FlatParameters, "step", "optimizer"),
     (FlatParameters, "zero_grad", "optimizer"),
     (LogWindow, "update", "metrics"),
