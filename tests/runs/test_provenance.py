@@ -77,7 +77,9 @@ def test_objects_of_a_script_are_among_the_sources() -> None:
 def test_what_was_typed_into_a_shell_has_no_source() -> None:
     scope: dict[str, Any] = {}
     exec("class Typed: pass", {"__name__": "typed"}, scope)
-    for thing in (scope["Typed"], len, dict):
+    of_main: dict[str, Any] = {}
+    exec("class Given: pass", {"__name__": "__main__"}, of_main)  # as of python -c
+    for thing in (scope["Typed"], of_main["Given"], len, dict):
         assert source_of(thing) == {"file": None, "sha256": None}
 
 

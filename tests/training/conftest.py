@@ -33,6 +33,7 @@ from trainkit.training import (
     CheckpointWriter,
     FiniteGuard,
     Health,
+    MemoryGuard,
     MetricsCSV,
     ProgressLine,
     StopFlag,
@@ -161,6 +162,7 @@ class Job:
     num_workers: int = 0
     on_nonfinite: Policy | None = None
     health: Callable[[str], None] | None = None
+    halves: bool = False
     model: Callable[[], torch.nn.Module] = lambda: MLP(NUM_FEATURES, NUM_CLASSES, [16], 0.3, norm="batch")
     task: Callable[[], Any] = lambda: Classification(NUM_CLASSES, class_weights=[1.0, 2.0, 0.5])
     callbacks: Callable[[], Sequence[Callback]] = tuple
@@ -203,6 +205,8 @@ class Job:
         if self.on_nonfinite is not None:
             back = partial(roll_back, module, outcome.writer)
             module.guard = FiniteGuard(self.on_nonfinite, "run", outcome.told.append, back)
+        if self.halves:
+            module.memory = MemoryGuard(outcome.told.append)
         if self.health is not None:
             module.health = Health(self.health)
         try:

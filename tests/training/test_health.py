@@ -26,7 +26,7 @@ def losses(*values: float) -> list[str]:
 def test_a_jump_of_the_loss_is_told() -> None:
     usual = [1.0, 0.9, 0.95, 0.8, 0.85, 0.7]
     assert losses(*usual, 5.0) == ["the loss jumped to 5 at step 70, after 0.875 before"]
-    assert len(losses(*usual, *[9.0, *usual] * 10)) == TOLD
+    assert len(losses(*usual, *[9.0, *usual] * 2, 9.0, 9.0, 9.0)) == TOLD
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def source_of(thing: Any) -> dict[str, str | None]:
     """File and SHA-256 of the source of a class or function; null where there is none."""
     try:
         file = inspect.getsourcefile(thing)
-    except TypeError:  # built in, or typed into a shell
+    except (TypeError, OSError):  # built in, or typed into a shell, or given to python -c
         file = None
     if file is None or not Path(file).is_file():
         return {"file": None, "sha256": None}

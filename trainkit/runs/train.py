@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from trainkit.data.ahead import Ahead
+from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import seed_everything
 from trainkit.runs.computing import computing
@@ -31,6 +32,7 @@ from trainkit.runs.workers import settle_workers
 from trainkit.training import (
     Interrupted,
     close,
+    is_out_of_memory,
     load_best_weights,
 )
 
@@ -102,6 +104,10 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
                 trainer.fit(module, loader, validation if has_val else None, ckpt_path=path, weights_only=True)
         except Interrupted as stop:
             interrupted = stop.signum
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_large(parts, error) from error
         finally:
             progress.writer.stop.restore()
             for fetcher in (loader.fetcher, *(part.fetcher for part in validation)):
@@ -123,6 +129,15 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
         line=progress.text(position.step),
         interrupted=interrupted,
     )
+
+
+def _too_large(parts: Parts, error: BaseException) -> RunError:
+    """What is to be said where memory runs out and no smaller micro-batch helps."""
+    trainer, data = parts.config.trainer, parts.data
+    hint = f"data.eval_batch_size={max(1, data.eval_batch_size // 2)} if it was in validation, a smaller model"
+    if trainer.devices > 1:
+        hint = f"trainer.accumulate={2 * trainer.accumulate}, which processes cannot choose by themselves; {hint}"
+    return RunError(f"out of memory: {str(error).splitlines()[0]}", where="trainer, data", hint=hint)
 
 
 def peak_memory(devices: Devices) -> int:

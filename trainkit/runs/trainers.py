@@ -26,6 +26,7 @@ from trainkit.training import (
     CheckpointWriter,
     FiniteGuard,
     Health,
+    MemoryGuard,
     ProgressLine,
     StopFlag,
     TrainModule,
@@ -143,3 +144,4 @@ def watch(module: TrainModule, parts: Parts, progress: ProgressLine) -> None:
     policy = parts.config.trainer.on_nonfinite
     module.guard = FiniteGuard(policy, str(writer.run.path), progress.tell, partial(roll_back, module, writer))
     module.health = Health(progress.tell)
+    module.memory = MemoryGuard(progress.tell, can_cut=parts.config.trainer.devices == 1)

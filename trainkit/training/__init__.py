@@ -9,6 +9,7 @@ from trainkit.training.finite import FiniteGuard
 from trainkit.training.health import Health
 from trainkit.training.histograms import Histograms
 from trainkit.training.loggers import MetricsCSV, TensorBoard, close, quieted, read_metrics
+from trainkit.training.memory import MemoryGuard, is_out_of_memory
 from trainkit.training.module import TrainModule
 from trainkit.training.own_module import ModuleCheckpointWriter, make_plain
 from trainkit.training.pictures import Pictures
@@ -36,6 +37,7 @@ __all__ = [
     "Health",
     "Histograms",
     "Interrupted",
+    "MemoryGuard",
     "MetricsCSV",
     "ModuleCheckpointWriter",
     "Pictures",
@@ -50,6 +52,7 @@ __all__ = [
     "checkpoint_path",
     "clock",
     "close",
+    "is_out_of_memory",
     "load_best_weights",
     "make_plain",
     "quieted",

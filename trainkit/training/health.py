@@ -50,6 +50,7 @@ class Health:
             if loss > SPIKE * abs(usual) and loss > highest + BEYOND * (highest - lowest):
                 self._spikes += 1
                 self.tell(f"the loss jumped to {loss:.3g} at step {step:,}, after {usual:.3g} before")
+                return
         if math.isfinite(loss):
             self._losses.append(loss)
 

@@ -8,6 +8,7 @@ by one all-reduce.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -115,12 +116,10 @@ class LeanSteps:
         looks = flat is not None and flat.looks_at(self.progress.completed)
         if flat is not None and looks:
             flat.begin_look()
-        outputs = self._chained(batch, step) if self.uses_chain and not looks else None
-        if outputs is None:
-            with torch.enable_grad():
-                outputs, weights, nominal = self._whole(batch, step) or self.module._backward_of(batch, step)
-        else:
-            weights, nominal = [], None
+        outputs: list[StepOutput]
+        step, (outputs, weights, nominal) = self.module.within_memory(
+            partial(self._gradients, batch, looks), step, partial(self._drop_gradients, looks)
+        )
         if flat is not None and looks and not self._ends_look(flat):
             self._give_up(flat)
         self._put_together(weights, nominal)
@@ -148,6 +147,25 @@ class LeanSteps:
         if self.scheduler is not None:
             self.scheduler.step()
         return outputs
+
+    def _gradients(self, batch: Any, looks: bool, step: Step) -> tuple[list[StepOutput], list[Any], float | None]:
+        """As ``_backward_of``, by the shortest way there is."""
+        chained = self._chained(batch, step) if self.uses_chain and not looks else None
+        if chained is not None:
+            return chained, [], None
+        with torch.enable_grad():
+            found: tuple[list[StepOutput], list[Any], float | None]
+            found = self._whole(batch, step) or self.module._backward_of(batch, step)
+        return found
+
+    def _drop_gradients(self, looks: bool) -> None:
+        """After a backward pass that was not finished."""
+        if self.flat is None:
+            self.raw.zero_grad(set_to_none=True)
+            return
+        self.flat.zero_grad()
+        if looks:
+            self.flat.begin_look()
 
     def _update(self) -> None:
         if self.flat is not None:

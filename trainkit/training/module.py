@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,7 +136,9 @@ class TrainModule(WatchedSteps):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         self.keep_buffers()
-        outputs, weights, nominal = self._backward_of(batch, step)
+        step, (outputs, weights, nominal) = self.within_memory(
+            partial(self._backward_of, batch), step, partial(self._raw_optimizer().zero_grad, set_to_none=True)
+        )
         grads = [p.grad for p in params_with_grad(self._raw_optimizer()) if p.grad is not None]
         self._divide(grads, weights, nominal)
         self._norm_wanted = is_last
@@ -264,8 +267,7 @@ class TrainModule(WatchedSteps):
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, mine)
         checkpoint["trainkit"] = {"processes": everyone}
-        if self.guard is not None and self.guard.skipped:
-            checkpoint["trainkit"]["skipped"] = self.guard.skipped
+        checkpoint["trainkit"] |= self.watched_state()
         if self._lacks_gradients or (self.lean is not None and self.lean.lacks_gradients):
             checkpoint["trainkit"]["lacks_gradients"] = True
         if self.average is not None:
@@ -276,8 +278,7 @@ class TrainModule(WatchedSteps):
         saved = checkpoint.get("trainkit", {})
         everyone = saved.get("processes", [])
         self._lacks_gradients = bool(saved.get("lacks_gradients"))
-        if self.guard is not None:
-            self.guard.skipped = int(saved.get("skipped", 0))
+        self.load_watched(saved)
         if self.average is not None and "average" in saved:
             self.average.load(saved["average"])
         if len(everyone) == self.trainer.world_size:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from trainkit.training.average import WeightAverage
 from trainkit.training.evaluation_steps import EvaluationSteps
 from trainkit.training.finite import FiniteGuard, describe
 from trainkit.training.health import Health
+from trainkit.training.memory import MemoryGuard
 from trainkit.types import StepOutput
+
+Made = TypeVar("Made")
 
 
 class WatchedSteps(EvaluationSteps):
@@ -28,13 +31,43 @@ class WatchedSteps(EvaluationSteps):
     Attributes:
         guard: Decides on steps whose gradient is not finite; None makes them.
         health: Looks at losses and gradients; None for nobody.
+        memory: Halves micro-batches where memory runs out; None for nobody.
     """
 
     def __init__(self, model: nn.Module, task: Task, average: WeightAverage | None = None) -> None:
         super().__init__(model, task, average)
         self.guard: FiniteGuard | None = None
         self.health: Health | None = None
+        self.memory: MemoryGuard | None = None
         self._kept: list[Tensor] = []
+
+    def within_memory(self, work: Callable[[Step], Made], step: Step, clean: Callable[[], None]) -> tuple[Step, Made]:
+        """Carries out the arithmetic of a step, in smaller micro-batches once memory has run out.
+
+        Args:
+            work: Takes the step.
+            step: As the loader cut it.
+            clean: Drops what was left half done.
+
+        Returns:
+            The step as it was cut, and what came of it.
+        """
+        if self.memory is None:
+            return step, work(step)
+        made = self.memory.within(work, step, self.trainer.global_step + 1, self.model, clean)
+        return self.memory.cut(step), made
+
+    def watched_state(self) -> dict[str, Any]:
+        """What a resumed run is to know of steps left out and micro-batches halved."""
+        counts = {"skipped": self.left_out, "halvings": 0 if self.memory is None else self.memory.halvings}
+        return {name: count for name, count in counts.items() if count}
+
+    def load_watched(self, state: dict[str, Any]) -> None:
+        """Takes back what ``watched_state`` gave."""
+        if self.guard is not None:
+            self.guard.skipped = int(state.get("skipped", 0))
+        if self.memory is not None:
+            self.memory.halvings = int(state.get("halvings", 0))
 
     def keep_buffers(self) -> None:
         """Before a step that may be left out: statistics of BatchNorm move with its forward pass."""
