@@ -22,7 +22,7 @@ from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import Devices
 from trainkit.runs.directory import begin
-from trainkit.runs.launch import _surroundings
+from trainkit.runs.launch import surroundings
 from trainkit.runs.train import train
 from trainkit.training import read_metrics
 
@@ -114,7 +114,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_restarts=0,
         monitor_interval=0.1,
     )
-    with _surroundings(Devices("cpu", 2, 1)):
+    with surroundings(Devices("cpu", 2, 1)):
         elastic_launch(config, sys.executable)(str(root / "jobs.py"), str(root), *JOBS)
     return root
 

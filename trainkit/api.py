@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,8 +13,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from trainkit.config.compose import compose
-from trainkit.config.copying import copied, plain
-from trainkit.data import LoaderData, Splits
+from trainkit.config.copying import copied
+from trainkit.data import Splits
 from trainkit.errors import RunError, TrainkitError, one_of, told
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.arguments import FitArguments, gathered, take_job
@@ -23,12 +23,11 @@ from trainkit.runs.load import load_config, load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.own_module import has_own_module
 from trainkit.runs.own_training import score_again
-from trainkit.runs.parts import LiveObjects, RunParts
+from trainkit.runs.parts import LiveObjects
 from trainkit.runs.pipeline import run_pipeline
 from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
-from trainkit.runs.score import PART_NAMES, score_parts, unseen_cells
-from trainkit.types import Predictions
+from trainkit.runs.score import PART_NAMES, score_parts
 
 if TYPE_CHECKING:
     from lightning import LightningDataModule, LightningModule
@@ -142,11 +141,16 @@ def fit(
         init_from=init_from,
         overrides=overrides,
     )
-    return _inside_hydra(lambda: run_pipeline(*gathered(cfg, given), write_reports))
+    return _inside_hydra(lambda: run_pipeline(*gathered(cfg, given), _report))
 
 
 def check(
-    cfg: DictConfig | None = None, *, profile: str | Path | None = None, **given: Unpack[FitArguments]
+    cfg: DictConfig | None = None,
+    *,
+    profile: str | Path | None = None,
+    resume: bool = False,
+    batch: bool = False,
+    **given: Unpack[FitArguments],
 ) -> CheckResult:
     """Looks at a configuration before the run: what works here, and what is wrong with it.
 
@@ -156,6 +160,8 @@ def check(
     Args:
         cfg: A composed config; composed from ``overrides`` by default.
         profile: A .json(.gz) for a trace; a copy is trained for some seconds to see where the time goes. None for none.
+        resume: Whether a short version is trained whole, and again with kills, to see whether both end the same.
+        batch: Whether the largest batch that fits into memory is looked for.
         given: The keyword arguments of ``fit``, objects of the script among them.
 
     Returns:
@@ -165,18 +171,19 @@ def check(
         TrainkitError: A mistake of the user's for which ``fit`` would not start either.
         TypeError: ``fit`` has no such argument.
     """
-    from trainkit.runs.inspection import inspect_run
+    from trainkit.runs.inspection import Further, inspect_run
 
     if unknown := sorted(given.keys() - FitArguments.__annotations__.keys()):
         raise TypeError(f"check() got an unexpected keyword argument '{unknown[0]}'")
-    return inspect_run(*gathered(cfg, given), trace=None if profile is None else Path(profile))
+    further = Further(None if profile is None else Path(profile), resume, batch)
+    return inspect_run(*gathered(cfg, given), further)
 
 
-def check_job(cfg: DictConfig, trace: Path | None = None) -> CheckResult:
+def check_job(cfg: DictConfig, further: Mapping[str, Any]) -> CheckResult:
     """``trainkit check`` of a config as Hydra composed it."""
-    from trainkit.runs.inspection import inspect_run
+    from trainkit.runs.inspection import Further, inspect_run
 
-    return inspect_run(copied(cfg), LiveObjects(), list(HydraConfig.get().overrides.task), trace)
+    return inspect_run(copied(cfg), LiveObjects(), list(HydraConfig.get().overrides.task), Further(**further))
 
 
 def _inside_hydra(start: Any) -> Result:
@@ -198,33 +205,23 @@ def run_job(cfg: DictConfig) -> Result:
     config = copied(cfg)
     overrides = take_job(config)
     try:
-        return run_pipeline(config, LiveObjects(), overrides, write_reports)
+        return run_pipeline(config, LiveObjects(), overrides, _report)
     except TrainkitError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _keep_error(config, error)
         raise
 
 
+def _report(*made: Any) -> None:
+    from trainkit.reports.writing import write_reports
+
+    write_reports(*made)
+
+
 def _keep_error(config: DictConfig, error: TrainkitError) -> None:
     directory = RunDirectory(Path(config.run.dir))
     if not directory.exists():
         directory.error.write_text(f"{error}\n", encoding="utf-8")
-
-
-def write_reports(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:
-    """Writes ``report.html`` and ``MODEL_CARD.md`` of a run."""
-    from trainkit.reports import examples_of, write_model_card, write_report
-    from trainkit.training import read_metrics
-
-    config = plain(parts.config)
-    history = [tuple(row.values()) for row in read_metrics(run.metrics)] if run.metrics.is_file() else []
-    counts = unseen_cells(parts.data)
-    notes = [f"{count:,} cells of {column} hold categories that training never saw" for column, count in counts.items()]
-    notes += parts.data.notes()
-    examples = examples_of(parts.data, predictions)
-    write_report(run.path, result.to_json(), config, history, predictions, notes=notes, examples=examples)
-    spec = None if isinstance(parts.data, LoaderData) else parts.data.spec
-    write_model_card(run.path, result.to_json(), config, spec, predictions, notes=notes)
 
 
 def evaluate(run: str | Path, *, split: str = "test", trust: Sequence[str] = ()) -> Result:

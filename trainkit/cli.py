@@ -194,18 +194,25 @@ def _check(command: Command, args: list[str]) -> int:
     from trainkit.config.app import run_app
 
     results: list[Any] = []
-    args, trace = _without_profile(args)
-    run_app(args, lambda cfg: results.append(load(command.target)(cfg, trace)), "trainkit check", can_sweep=False)
+    args, further = _without_further(args)
+    run_app(args, lambda cfg: results.append(load(command.target)(cfg, further)), "trainkit check", can_sweep=False)
     return 0 if all(result.ok for result in results) else FOUND
 
 
-def _without_profile(args: list[str]) -> tuple[list[str], Path | None]:
-    """Arguments of ``check`` without ``profile=…``, and where the trace goes; None for no profile."""
-    asked = [arg.partition("=")[2] for arg in args if arg.startswith("profile=")]
-    kept = [arg for arg in args if not arg.startswith("profile=")]
-    if not asked or asked[-1].lower() == "false":
-        return kept, None
-    return kept, Path("profile.json.gz" if asked[-1].lower() == "true" else asked[-1])
+def _without_further(args: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Arguments of ``check`` without ``profile=…``, ``resume=…`` and ``batch=…``, and what these ask for."""
+    asked = {name: value for name, mark, value in (arg.partition("=") for arg in args) if mark and name in _FURTHER}
+    kept = [arg for arg in args if arg.partition("=")[0] not in asked]
+    trace = asked.get("profile", "false")
+    file = {"false": None, "true": Path("profile.json.gz")}.get(trace.lower(), Path(trace))
+    flags = {name: _flag(name, asked.get(name, "false")) for name in ("resume", "batch")}
+    return kept, {"trace": file, **flags}
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ConfigError(f"{name} is '{value}'", where=name, expected="true or false")
+    return value.lower() == "true"
 
 
 def load(target: str) -> Callable[..., Any]:
@@ -250,6 +257,8 @@ examples:
 
 groups and their choices:"""
 
+_FURTHER = ("profile", "resume", "batch")
+
 _CHECK_USAGE = """usage: trainkit check [group=choice …] [key=value …] [options]
 
 {help}
@@ -262,9 +271,13 @@ examples:
   trainkit check
   trainkit check data=table data.path=churn.csv data.target=Churn optimizer.lr=3e-2
   trainkit check profile=true model=cnn
+  trainkit check resume=true trainer.ema=0.99
 
 profile=true trains a copy for some seconds and says where the time of a run goes, and what to change; the trace of a
 few steps is written to profile.json.gz (profile=FILE.json: elsewhere), which https://ui.perfetto.dev opens.
+
+resume=true trains a short version whole, and again with kills, in processes, and says whether both end in the same
+weights, optimizer, generators and curves, and else what differs. batch=true looks for the largest batch that fits.
 
 exit code: 0 nothing to mend, 1 something found, 2 a mistake for which fit would not start either"""
 

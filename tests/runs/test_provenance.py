@@ -77,10 +77,14 @@ def test_objects_of_a_script_are_among_the_sources() -> None:
 def test_what_was_typed_into_a_shell_has_no_source() -> None:
     scope: dict[str, Any] = {}
     exec("class Typed: pass", {"__name__": "typed"}, scope)
-    of_main: dict[str, Any] = {}
-    exec("class Given: pass", {"__name__": "__main__"}, of_main)  # as of python -c
-    for thing in (scope["Typed"], of_main["Given"], len, dict):
+    for thing in (scope["Typed"], len, dict):
         assert source_of(thing) == {"file": None, "sha256": None}
+
+
+def test_what_was_given_to_python_c_has_none_either() -> None:
+    script = "from trainkit.runs.provenance import source_of\nclass Given: pass\nprint(source_of(Given)['file'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
 
 
 def test_whether_a_run_can_go_on_to_the_bit() -> None:

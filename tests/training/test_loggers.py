@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,3 +147,13 @@ def test_a_resume_hides_the_later_points(tmp_path: Path) -> None:
     steps, values = zip(*scalars(tmp_path)["train/loss"], strict=True)
     assert list(steps) == list(range(15))
     assert list(values) == pytest.approx(expected)
+
+
+def test_a_run_killed_before_its_first_checkpoint_hides_all_its_points(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        logger = TensorBoard(tmp_path, resume_step=0)
+        for step in range(3):
+            logger.log_metrics({"loss": value + step}, step)
+        logger.save()
+        time.sleep(1.1)  # the viewer reads files in the order of their names, which have whole seconds
+    assert scalars(tmp_path) == {"loss": [(0, 2.0), (1, 3.0), (2, 4.0)]}

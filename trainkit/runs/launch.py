@@ -109,7 +109,7 @@ def _launch(run: RunDirectory, devices: Devices, folder: str) -> str:
         monitor_interval=0.1,
     )
     arguments = ("-m", "trainkit.runs.worker", str(run.path), folder)
-    with _surroundings(devices):
+    with surroundings(devices):
         try:
             elastic_launch(config, sys.executable)(*arguments)
         except SignalException as stop:
@@ -133,7 +133,7 @@ def _cause(first: Any, failures: list[Any]) -> str:
 
 
 @contextmanager
-def _surroundings(devices: Devices) -> Iterator[None]:
+def surroundings(devices: Devices) -> Iterator[None]:
     """Threads and import path of the workers; the launcher's own log is kept to what is fatal."""
     wanted = {
         "OMP_NUM_THREADS": str(devices.threads),

@@ -9,9 +9,11 @@ import pickle
 import runpy
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch.distributed
 
 from trainkit.data import Splits
@@ -21,13 +23,21 @@ from trainkit.runs.build import build_parts
 from trainkit.runs.devices import find_devices
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME
 from trainkit.runs.load import load_config, load_initial
-from trainkit.runs.parts import LiveObjects
+from trainkit.runs.own_module import build_module_parts, has_own_module
+from trainkit.runs.own_training import train_own
+from trainkit.runs.own_trial import look
+from trainkit.runs.parts import LiveObjects, ModuleParts, trained_net
 from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
 
 
-def main(run_dir: str, folder: str) -> bool:
+def main(run_dir: str, folder: str, callbacks: Sequence[L.Callback] = ()) -> bool:
     """Trains as one process of the group; the first tells the parent what came of it.
+
+    Args:
+        run_dir: The run.
+        folder: What the parent has put down for its processes, and where it is told.
+        callbacks: Further ones.
 
     Returns:
         Whether it went well.
@@ -36,11 +46,18 @@ def main(run_dir: str, folder: str) -> bool:
     try:
         run = RunDirectory(Path(run_dir))
         live = _live(Path(folder) / LIVE)
-        parts = build_parts(load_config(run), live, Splits.load(run.splits))
-        if parts.network is not None:
-            load_initial(run, parts.network.net)
+        live.callbacks = (*live.callbacks, *callbacks)
+        config, splits = load_config(run), Splits.load(run.splits)
+        parts = (build_module_parts if has_own_module(config) else build_parts)(config, live, splits)
+        if (net := trained_net(parts)) is not None:
+            load_initial(run, net)
         checkpoint, _ = usable_checkpoint(run)
-        outcome = dataclasses.asdict(train(parts, run, find_devices(parts.config), checkpoint))
+        devices = find_devices(parts.config)
+        if isinstance(parts, ModuleParts):
+            made = train_own(parts, look(parts, devices), run, devices, checkpoint)
+        else:
+            made = train(parts, run, devices, checkpoint)
+        outcome = dataclasses.asdict(made)
     except TrainkitError as error:
         outcome = {name: getattr(error, name) for name in ("what", "where", "expected", "hint")}
         outcome["error"] = type(error).__name__
@@ -76,5 +93,5 @@ def _import_main(script: str, argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if main(*sys.argv[1:]):  # else others may wait for this process, and leaving would wait for them
+    if main(sys.argv[1], sys.argv[2]):  # else others may wait for this process, and leaving would wait for them
         leave_group()

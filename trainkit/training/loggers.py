@@ -103,11 +103,13 @@ class TensorBoard(TensorBoardLogger):
 
     Args:
         save_dir: Directory of the events.
-        resume_step: Optimizer steps done before this process; later points of an earlier one are hidden.
+        resume_step: Optimizer steps done before this process; later points of an earlier one are hidden, all of them
+            where it was killed before its first checkpoint.
     """
 
     def __init__(self, save_dir: str | Path, resume_step: int = 0) -> None:
-        purge: dict[str, Any] = {"purge_step": resume_step} if resume_step else {}
+        has_earlier = any(Path(save_dir).glob("events.out.tfevents.*"))
+        purge: dict[str, Any] = {"purge_step": resume_step} if resume_step or has_earlier else {}
         super().__init__(save_dir=str(save_dir), name="", version="", default_hp_metric=False, **purge)
 
     @rank_zero_only

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 
 from trainkit.data import LoaderData
 from trainkit.data.sources import seeded
-from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.devices import Devices, find_devices
 from trainkit.runs.inspection import lines
@@ -20,13 +18,12 @@ from trainkit.runs.inspection.data_facts import DataFacts, data_facts
 from trainkit.runs.inspection.data_rules import DATA_RULES, OWN_DATA_RULES
 from trainkit.runs.inspection.environment import Environment, look_around
 from trainkit.runs.inspection.finding import Finding, apply, error
+from trainkit.runs.inspection.further import NOTHING_FURTHER, Further, look_further
 from trainkit.runs.inspection.net_rules import NET_RULES
 from trainkit.runs.inspection.own import look_at_own
 from trainkit.runs.inspection.own_data import loader_facts
 from trainkit.runs.inspection.plan_facts import PlanFacts, plan_facts
 from trainkit.runs.inspection.plan_rules import PLAN_RULES, SCHEDULE_RULES
-from trainkit.runs.inspection.profile_rules import PROFILE_RULES
-from trainkit.runs.inspection.profiling import profile_run
 from trainkit.runs.inspection.result import CheckResult
 from trainkit.runs.inspection.speed import SPEED_RULES, Speed, measure_speed
 from trainkit.runs.inspection.trial import Trial, try_one_batch
@@ -42,7 +39,7 @@ SEVERITIES = ("error", "warning", "note")
 
 
 def inspect_run(
-    config: DictConfig, live: LiveObjects, overrides: Sequence[str] = (), trace: Path | None = None
+    config: DictConfig, live: LiveObjects, overrides: Sequence[str] = (), further: Further = NOTHING_FURTHER
 ) -> CheckResult:
     """Looks at what a run would be made of; random generators and threads are as before when it is done.
 
@@ -50,7 +47,7 @@ def inspect_run(
         config: Composed.
         live: Objects of a script that stand in for sections of it.
         overrides: As the user wrote them. Default none.
-        trace: Where the trace of a profile goes; None for no profile.
+        further: What takes longer, and is looked at where it is asked for.
 
     Raises:
         TrainkitError: A mistake of the user's for which ``fit`` would not start either.
@@ -70,28 +67,13 @@ def inspect_run(
             run = prepare(job, live, _no_report)
             torch.set_num_threads(run.devices.threads)
             result = _inspect(run.parts, run.devices, environment, narrator)
-            if trace is not None:
-                result = _profiled(result, run.parts, run.devices, trace, narrator)
+            result = look_further(result, run.parts, run.devices, further, narrator)
     finally:
         torch.set_num_threads(threads)
     seconds = time.perf_counter() - started
     for line in lines.found_lines(result.findings, has_seen_all=not result.is_own):
         narrator.say("found", line)
     return replace(result, seconds=seconds)
-
-
-def _profiled(result: CheckResult, parts: RunParts, devices: Devices, trace: Path, narrator: Narrator) -> CheckResult:
-    if not isinstance(parts, Parts) or parts.network is None or result.speed is None:
-        raise ConfigError(
-            "only a net that trainkit trains is profiled",
-            where="profile",
-            hint="Trainer(profiler=…) of Lightning does it for a LightningModule of your own",
-        )
-    rate = 1 / (1 / result.speed.loader + 1 / result.speed.compute)
-    found = profile_run(parts, devices, rate, trace)
-    for line in lines.profile_lines(found):
-        narrator.say("time", line)
-    return replace(result, profile=found, findings=(*result.findings, *apply(PROFILE_RULES, found)))
 
 
 def _no_report(run: RunDirectory, result: Result, parts: RunParts, predictions: dict[str, Predictions]) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 from trainkit.runs.inspection.data_facts import DataFacts
 from trainkit.runs.inspection.environment import Environment
 from trainkit.runs.inspection.finding import Finding
+from trainkit.runs.inspection.largest_batch import LargestBatch
 from trainkit.runs.inspection.plan_facts import PlanFacts, Preview
 from trainkit.runs.inspection.profiling import Profile
+from trainkit.runs.inspection.rehearsal import Rehearsal
 from trainkit.runs.inspection.speed import Speed
 from trainkit.runs.inspection.trial import Trial
 from trainkit.runs.narrate import ARROWS
@@ -100,6 +102,23 @@ def profile_lines(profile: Profile) -> Iterator[str]:
     bound = "the arithmetic of the net" if arithmetic >= 0.5 else shares[0][0]
     yield f"bounded by {bound}: forward, backward and optimizer are {arithmetic:.0%}"
     yield f"trace in {profile.trace}, for https://ui.perfetto.dev or chrome://tracing"
+
+
+def rehearsal_line(rehearsal: Rehearsal) -> str:
+    """Where a short version was killed, and what became of it."""
+    kills = f"killed {', '.join(rehearsal.kills)} and continued" if rehearsal.kills else "not killed: it was through"
+    end = "differs" if rehearsal.differences else "weights, optimizer, generators and curves are the same to the bit"
+    return f"{rehearsal.steps:,} steps whole, and again {kills}: {end}"
+
+
+def batch_line(found: LargestBatch) -> str:
+    """The largest micro-batch that fits, and what ended the search."""
+    why = {
+        "memory": f"memory is not enough for {found.too_large:,}",
+        "data": "all training samples fit",
+        "time": "more take too long to try",
+    }
+    return f"{found.size:,} samples at a time fit, {found.current:,} are asked for; {why[found.limit]}"
 
 
 def rows_line(facts: DataFacts) -> str:

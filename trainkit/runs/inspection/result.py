@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from trainkit.runs.inspection.data_facts import DataFacts
 from trainkit.runs.inspection.environment import Environment
 from trainkit.runs.inspection.finding import Finding
+from trainkit.runs.inspection.largest_batch import LargestBatch
 from trainkit.runs.inspection.plan_facts import PlanFacts
 from trainkit.runs.inspection.profiling import Profile
+from trainkit.runs.inspection.rehearsal import Rehearsal
 from trainkit.runs.inspection.speed import Speed
 from trainkit.runs.inspection.trial import Trial
 
@@ -30,6 +32,8 @@ class CheckResult:
         seconds: That it all took.
         is_own: Whether it is a run of the user's own LightningModule, of which less is looked at.
         profile: Where the run's time goes; None unless it was asked for.
+        rehearsal: Whether a run that is killed ends as one that is not; None unless it was asked for.
+        largest_batch: What fits into memory; None unless it was asked for.
     """
 
     findings: tuple[Finding, ...]
@@ -42,6 +46,8 @@ class CheckResult:
     seconds: float = 0.0
     is_own: bool = False
     profile: Profile | None = None
+    rehearsal: Rehearsal | None = None
+    largest_batch: LargestBatch | None = None
 
     @property
     def ok(self) -> bool:
