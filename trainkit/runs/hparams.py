@@ -42,9 +42,12 @@ LEFT_OUT = {
 
 
 def log_hparams(parts: RunParts, run: RunDirectory, result: Result) -> None:
-    """Writes the run's settings and final metrics, where it keeps TensorBoard events."""
-    if not any(run.path.glob("events.out.tfevents.*")):
+    """Writes the run's settings and final metrics, where it keeps TensorBoard events; in place of earlier ones."""
+    files = list(run.path.glob("events.out.tfevents.*"))
+    if not files:
         return
+    for earlier in set(files) - set(run.events()):  # of a run that was killed between here and its end
+        earlier.unlink()
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
