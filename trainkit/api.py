@@ -19,7 +19,7 @@ from trainkit.errors import RunError, TrainkitError, one_of, told
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.arguments import FitArguments, gathered, take_job
 from trainkit.runs.launch import refuse_unguarded
-from trainkit.runs.load import load_config, load_run
+from trainkit.runs.load import load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.own_module import has_own_module
 from trainkit.runs.own_training import score_again
@@ -28,6 +28,7 @@ from trainkit.runs.pipeline import run_pipeline
 from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
 from trainkit.runs.score import PART_NAMES, score_parts, unseen_cells
+from trainkit.runs.stored import load_config
 from trainkit.types import Predictions
 
 if TYPE_CHECKING:

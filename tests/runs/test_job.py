@@ -19,7 +19,7 @@ from torch import nn
 
 import trainkit as tk
 from trainkit.cli import main
-from trainkit.rundir import RunDirectory
+from trainkit.rundir import RunDirectory, write_json
 from trainkit.runs.judging import taken_up
 from trainkit.runs.parts import LiveObjects
 from trainkit.training import read_metrics
@@ -48,7 +48,7 @@ def parent(_parent: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 def unfinish(run: Path) -> None:
     """As if it had been interrupted after its last checkpoint."""
     result = json.loads((run / "result.json").read_text())
-    (run / "result.json").write_text(json.dumps(result | {"status": "interrupted"}))
+    write_json(run / "result.json", result | {"status": "interrupted"})
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from trainkit.training.saved import (
     best_score,
     checkpoint_path,
     load_best_weights,
+    read_checkpoint,
     step_of,
     usable_checkpoint,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "load_best_weights",
     "make_plain",
     "quieted",
+    "read_checkpoint",
     "read_metrics",
     "step_of",
     "usable_checkpoint",
