@@ -54,8 +54,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        torch.save(checkpoint, temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # torch's own writer hides what the disk says
+        torch.save(checkpoint, file)
 
 
 class CheckpointWriter(Checkpoint):
