@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trainkit.errors import RunError
+from trainkit.errors import RunError, writing
 
 FORMAT_VERSION = 1
 
@@ -250,21 +249,6 @@ def _fault(path: Path, known: Any, begins: bool = False) -> str | None:
     except (OSError, LookupError, TypeError, ValueError) as error:
         return f"cannot be compared with its sum: {error}"
     return None if found == expected else "is damaged, or was changed after the run wrote it"
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Names the file, as a RunError, in what a full, failing or closed disk raises inside."""
-    try:
-        yield
-    except OSError as error:
-        raise unwritten(path, error) from error
-
-
-def unwritten(path: Path, error: OSError) -> RunError:
-    """The error of a file that a disk did not take."""
-    hint = "free some space; what was written before is whole" if error.errno == errno.ENOSPC else None
-    return RunError(f"'{path}' cannot be written: {error.strerror or error}", where=str(path), hint=hint)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from trainkit.config.compose import compose, group_choices
 from trainkit.config.copying import plain
 from trainkit.config.earlier import key_of
 from trainkit.config.targets import resolve_judged
-from trainkit.errors import ConfigError, RunError
+from trainkit.errors import ConfigError, RunError, writing
 from trainkit.rundir import (
     FILES,
     RunDirectory,
@@ -27,7 +27,6 @@ from trainkit.rundir import (
     sums_of,
     write_json,
     write_text,
-    writing,
 )
 from trainkit.runs.devices import Devices
 from trainkit.runs.parts import RunParts, trained_net

@@ -75,7 +75,7 @@ class Fitting:
         return self.path.parent.parent
 
     def _load(self) -> dict[str, Any]:
-        return read_checkpoint(self.path)
+        return read_checkpoint(self.path, "state_dict", "optimizer_states")
 
     def _compare(self, saved: Mapping[str, Tensor], own: Mapping[str, Any], is_whole: bool = True) -> None:
         there = f"the checkpoint of '{self._run}'"

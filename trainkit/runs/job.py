@@ -72,20 +72,21 @@ def asked_job(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -
     parent = open_parent(config, [*overrides, *live.named])
     if parent is None:
         return Job(config, overrides=overrides)
-    say_changes(parent.directory)
-    parent.directory.check(parent.directory.splits)
     config = taken_up(parent.directory, parent.config, config, live, "resume_from", overrides)
+    parent.directory.check(parent.directory.splits)
+    say_changes(parent.directory)
     return Job(config, parent.directory, parent, parent.checkpoint)
 
 
 def _continued(directory: RunDirectory, config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Job:
     stored = continued_config(directory, config, [*overrides, *live.named])
-    say_changes(directory)
     if directory.status() == "completed":
+        say_changes(directory)
         return Job(stored, directory, is_finished=True)
     stored = taken_up(directory, stored, config, live, "run.dir", overrides)
     directory.check(directory.splits)
     checkpoint, broken = usable_checkpoint(directory)
+    say_changes(directory)
     return Job(stored, directory, None, checkpoint, broken)
 
 

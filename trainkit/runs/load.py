@@ -205,7 +205,7 @@ def load_run(
     if data is not None:
         loaded._set_data(data)
     batch_size = int(config.data.get("eval_batch_size") or 256)
-    inputs = nn.Identity() if saved.inputs["kind"] == "identity" else build_inputs(saved.inputs)
+    inputs = _inputs(directory, saved)
     if directory.classical_model.is_file():
         _load(inputs, "inputs.", saved.state)
         loaded.estimator = load_estimator(directory)
@@ -218,6 +218,14 @@ def load_run(
     loaded.model = network.eval()
     loaded._predictor = NetPredictor(network, task, saved.spec, batch_size, views=_views(config, saved.spec, trust))
     return loaded
+
+
+def _inputs(directory: RunDirectory, saved: SavedModel) -> nn.Module:
+    try:
+        return nn.Identity() if saved.inputs["kind"] == "identity" else build_inputs(saved.inputs)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        what = f"'{directory.weights}' does not say how inputs are prepared: {error}"
+        raise RunError(what, where="RUN") from error
 
 
 def _views(config: DictConfig, spec: DataSpec, trust: Sequence[str]) -> Sequence[View]:

@@ -81,7 +81,10 @@ def save_state(
     metadata = {"format": "pt", "trainkit": VERSION, "format_version": str(FORMAT_VERSION)}
     metadata |= {name: json.dumps(value) for name, value in described.items()}
     with atomic_path(run.weights) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise RunError(f"'{run.weights}' cannot be written: {error}", where=str(run.weights)) from error
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
 
 

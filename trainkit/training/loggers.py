@@ -12,8 +12,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from trainkit.errors import RunError
-from trainkit.rundir import atomic_path, writing
+from trainkit.errors import RunError, writing
+from trainkit.rundir import atomic_path
 
 COLUMNS = ("step", "epoch", "split", "name", "value")
 

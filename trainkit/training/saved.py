@@ -74,7 +74,7 @@ def checkpoint_path(run: RunDirectory, entry: dict[str, Any]) -> Path:
 
 def best_score(checkpoint: Path) -> dict[str, Any] | None:
     """The best validation (name, value, step, epoch) up to a checkpoint; None without one."""
-    state = read_checkpoint(checkpoint)
+    state = read_checkpoint(checkpoint, "callbacks")
     writer = next((values for name, values in state["callbacks"].items() if name.endswith("CheckpointWriter")), None)
     if not isinstance(writer, dict) or "best" not in writer:
         raise RunError(f"'{checkpoint}' does not say which validation was the best", where="RUN")
@@ -82,8 +82,12 @@ def best_score(checkpoint: Path) -> dict[str, Any] | None:
     return best
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, *needed: str) -> dict[str, Any]:
     """A checkpoint as it lies on the disk, without a copy in memory; nothing in it is unpickled but plain containers.
+
+    Args:
+        path: The file.
+        needed: Which of ``state_dict``, ``callbacks`` and ``optimizer_states`` it has to hold.
 
     Raises:
         RunError: It is damaged, holds Python objects, or is not one of ours.
@@ -94,7 +98,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         objects = " or holds Python objects, which are not unpickled" * isinstance(error, pickle.UnpicklingError)
         raise RunError(f"'{path}' is damaged{objects}", where="RUN") from error
     kinds = {"state_dict": dict, "callbacks": dict, "optimizer_states": list}
-    if not isinstance(state, dict) or not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
+    if not isinstance(state, dict) or not all(isinstance(state.get(key), kinds[key]) for key in needed):
         raise RunError(f"'{path}' is no checkpoint that trainkit wrote", where="RUN")
     return state
 
@@ -131,7 +135,7 @@ def load_best_weights(run: RunDirectory) -> dict[str, torch.Tensor]:
     path = checkpoint_path(run, entry)
     if not path.is_file() or sha256(path) != entry["sha256"]:
         raise RunError(f"'{path}' is damaged or missing", where=str(pointer))
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, "state_dict")
     state: dict[str, torch.Tensor] = checkpoint["state_dict"]
     average = checkpoint.get("trainkit", {}).get("average")
     return state if average is None else state | average["weights"]
