@@ -15,19 +15,20 @@ from omegaconf import DictConfig
 from trainkit.config.compose import compose
 from trainkit.config.copying import copied
 from trainkit.data import Splits
-from trainkit.errors import RunError, TrainkitError, one_of, told
+from trainkit.errors import DataError, RunError, TrainkitError, one_of, told
 from trainkit.rundir import RunDirectory, atomic_path
 from trainkit.runs.arguments import FitArguments, gathered, take_job
 from trainkit.runs.launch import refuse_unguarded
-from trainkit.runs.load import load_config, load_run
+from trainkit.runs.load import load_run
 from trainkit.runs.narrate import Narrator, metrics_text
 from trainkit.runs.own_module import has_own_module
 from trainkit.runs.own_training import score_again
 from trainkit.runs.parts import LiveObjects
-from trainkit.runs.pipeline import run_pipeline
 from trainkit.runs.rescore import predictions_again
 from trainkit.runs.result import Result
 from trainkit.runs.score import PART_NAMES, score_parts
+from trainkit.runs.stored import load_config
+from trainkit.runs.telling import run_told
 
 if TYPE_CHECKING:
     from lightning import LightningDataModule, LightningModule
@@ -141,7 +142,7 @@ def fit(
         init_from=init_from,
         overrides=overrides,
     )
-    return _inside_hydra(lambda: run_pipeline(*gathered(cfg, given), _report))
+    return _inside_hydra(lambda: run_told(*gathered(cfg, given), _report))
 
 
 def check(
@@ -205,7 +206,7 @@ def run_job(cfg: DictConfig) -> Result:
     config = copied(cfg)
     overrides = take_job(config)
     try:
-        return run_pipeline(config, LiveObjects(), overrides, _report)
+        return run_told(config, LiveObjects(), overrides, _report)
     except TrainkitError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _keep_error(config, error)
@@ -273,8 +274,6 @@ def predict(run: str | Path, file: str | Path, *, output: str | Path, trust: Seq
         RunError: The directory holds no finished run.
         DataError: The file is not what the model was trained on, or the output has another extension.
     """
-    from trainkit.errors import DataError
-
     target = Path(output)
     if target.suffix not in (".csv", ".parquet"):
         raise DataError(f"cannot write '{output}'", where="OUT", expected="a .csv or a .parquet")

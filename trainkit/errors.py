@@ -5,9 +5,11 @@ The command line prints ``told(error)`` and exits with ``error.exit_code``; noth
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -113,3 +115,37 @@ def _is_own_file(file: str) -> bool:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM}
+"""What a disk answers that is full, failing or closed to us."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names a file in what the disk answers while it is written.
+
+    Raises:
+        RunError: The disk did not take it.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if (answer := disk_answer(error)) is None:
+            raise
+        raise unwritten(path, answer) from error
+
+
+def disk_answer(error: BaseException | None) -> OSError | None:
+    """What a disk answered, where that is what an error comes from; torch raises one of its own in its place."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def unwritten(path: Path, answer: OSError) -> RunError:
+    """The error of a file that a disk did not take."""
+    hint = "free some space; what was written before is whole" if answer.errno == errno.ENOSPC else None
+    return RunError(f"'{path}' cannot be written: {answer.strerror or answer}", where=str(path), hint=hint)

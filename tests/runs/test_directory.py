@@ -101,7 +101,7 @@ def test_a_new_process_opens_every_file_without_the_source_data(churn: Any, tmp_
 
 def test_the_result_says_everything(digits: RunDirectory) -> None:
     result = read_json(digits.result)
-    assert set(result) == RESULT_KEYS
+    assert set(result) == RESULT_KEYS | {"files", "run_id", "seal"}
     assert set(result["metrics"]) == {"test", "validation"}
     for values in result["metrics"].values():
         assert set(values["accuracy"]) == {"value", "low", "high", "n", "method"}

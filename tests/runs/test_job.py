@@ -19,7 +19,7 @@ from torch import nn
 
 import trainkit as tk
 from trainkit.cli import main
-from trainkit.rundir import RunDirectory
+from trainkit.rundir import RunDirectory, write_json
 from trainkit.runs.judging import taken_up
 from trainkit.runs.parts import LiveObjects
 from trainkit.training import read_metrics
@@ -48,7 +48,7 @@ def parent(_parent: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 def unfinish(run: Path) -> None:
     """As if it had been interrupted after its last checkpoint."""
     result = json.loads((run / "result.json").read_text())
-    (run / "result.json").write_text(json.dumps(result | {"status": "interrupted"}))
+    write_json(run / "result.json", result | {"status": "interrupted"})
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,8 @@ def test_a_net_that_changed_since_is_refused_by_its_first_tensor(
     (parent / "config.yaml").write_text(yaml.safe_dump(config))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     code, out, err = cli("fit", f"{key}=parent", *(["trainer.max_epochs=4"] if key == "resume_from" else []))
-    assert (code, out) == (2, "") and err == (
+    note = "note   config.yaml is damaged, or was changed after the run wrote it\n"
+    assert (code, out) == (2, note) and err == (
         "net.trunk.1.weight [9, 13] in the net is [8, 13] in the checkpoint of 'parent'\n"
         f"  where    {key}\n  expected the net and the optimizer of that run\n"
         "  hint     init_from=parent takes the weights that fit\n"

@@ -56,7 +56,7 @@ def test_changed_or_missing_data_gives_way_to_the_saved_predictions(
         changed = frame[:60] if change == "fewer rows" else frame
         changed.drop(columns=["churn"] * (change == "no target")).to_csv(own_churn.file, index=False)
     again = tk.evaluate(own_churn.run.path)
-    assert capsys.readouterr().out.startswith(f"data   saved predictions ({why.format(file=own_churn.file)})\n")
+    assert f"data   saved predictions ({why.format(file=own_churn.file)})\n" in capsys.readouterr().out
     was = tk.load_run(own_churn.run.path).result
     assert was is not None and again.test == was.test
 

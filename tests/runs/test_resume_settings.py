@@ -16,8 +16,8 @@ import trainkit as tk
 from tests.runs.conftest import FAST
 from trainkit.config.copying import plain
 from trainkit.rundir import RunDirectory
-from trainkit.runs.load import load_config
 from trainkit.runs.resume import resumed_config
+from trainkit.runs.stored import load_config
 
 Cli = Callable[..., Any]
 

@@ -19,7 +19,7 @@ from trainkit.runs.build import build_parts
 from trainkit.runs.devices import Devices
 from trainkit.runs.directory import begin
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME, Payload
-from trainkit.runs.load import load_config
+from trainkit.runs.stored import load_config
 from trainkit.runs.worker import main
 
 SCRIPT = """

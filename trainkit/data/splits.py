@@ -6,7 +6,6 @@ Splits are drawn from their own seed (``data.split_seed``), never from the train
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from trainkit.data.array_reading import BROKEN_FILE
 from trainkit.data.grouping import assign_groups, assign_times
 from trainkit.data.values import Floats, Ints
 from trainkit.errors import DataError
@@ -82,7 +82,7 @@ class Splits:
                 return cls(**{name: arrays[name] for name in PARTS}, extra=extra)
         except FileNotFoundError as error:
             raise DataError(f"there is no file {path}") from error
-        except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile) as error:
+        except (*BROKEN_FILE, LookupError, TypeError, NotImplementedError) as error:
             raise DataError(f"{path} is not a file of splits, or is damaged", where=str(path)) from error
 
 

@@ -6,7 +6,9 @@ written again. Called at the end of ``fit`` and by ``trainkit report``.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -220,10 +222,12 @@ def _class_limitations(outcomes: Outcomes) -> list[str]:
 def _loading(run_dir: Path, is_own_module: bool) -> str:
     place = run_dir.absolute()
     place = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else Path(run_dir.name)
-    code = f'```python\nimport trainkit\n\nrun = trainkit.load_run("{place.as_posix()}")\n```'
+    named = place.as_posix().isprintable() and "`" not in place.as_posix()  # else it would lead out of the code
+    path = place.as_posix() if named else "RUN"
+    code = f"```python\nimport trainkit\n\nrun = trainkit.load_run({json.dumps(path, ensure_ascii=False)})\n```"
     if is_own_module:
         return f"{code}\n\n`run.module` is the LightningModule, in evaluation mode."
-    return f"{code}\n\nOn a new file: `trainkit predict {place.as_posix()} FILE -o predictions.csv`."
+    return f"{code}\n\nOn a new file: `trainkit predict {shlex.quote(path)} FILE -o predictions.csv`."
 
 
 def _list(facts: Mapping[str, object]) -> str:

@@ -17,12 +17,21 @@ from trainkit.config.compose import compose, group_choices
 from trainkit.config.copying import plain
 from trainkit.config.earlier import key_of
 from trainkit.config.targets import resolve_judged
-from trainkit.errors import ConfigError, RunError
-from trainkit.rundir import RunDirectory, atomic_path, write_json
+from trainkit.errors import ConfigError, RunError, writing
+from trainkit.rundir import (
+    FILES,
+    RunDirectory,
+    atomic_path,
+    read_json,
+    sum_of,
+    sums_of,
+    write_json,
+    write_text,
+)
 from trainkit.runs.devices import Devices
-from trainkit.runs.load import load_config
 from trainkit.runs.parts import RunParts, trained_net
 from trainkit.runs.provenance import environment
+from trainkit.runs.stored import load_config
 
 
 def begin(
@@ -45,9 +54,12 @@ def begin(
     """
     config = parts.config
     run = _make(config, config.run.name or parts.data.name)
-    parts.data.splits.save(run.splits)
-    write_json(run.environment, environment(parts, devices))
-    OmegaConf.save(OmegaConf.create({"overrides": list(overrides)}), run.overrides)
+    saved = copy.deepcopy(config)
+    saved.run.dir = None
+    text = OmegaConf.to_yaml(saved, resolve=True)
+    with writing(run.splits):
+        parts.data.splits.save(run.splits)
+    write_text(run.overrides, OmegaConf.to_yaml(OmegaConf.create({"overrides": list(overrides)})))
     is_given = parts.live.model is not None or parts.live.module is not None or parts.config.init_from is not None
     is_given = is_given or OmegaConf.select(parts.config, "model.weights") is not None
     given = trained_net(parts) if is_given else None
@@ -55,17 +67,20 @@ def begin(
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in given.state_dict().items()}
         with atomic_path(run.initial_weights) as temporary:
             save_file(state, temporary, {"format": "pt"})
+    sums = sums_of(run.splits, run.overrides, run.initial_weights) | {run.config.name: sum_of(text.encode())}
+    write_json(run.environment, environment(parts, devices) | {FILES: sums}, sealed=True)
     if hand_over is not None:
         hand_over(run, parts)
-    saved = copy.deepcopy(config)
-    saved.run.dir = None
-    _save(run, saved)
+    write_text(run.config, text)
     return run
 
 
 def _save(run: RunDirectory, config: DictConfig) -> None:
-    with atomic_path(run.config) as temporary:
-        OmegaConf.save(config, temporary, resolve=True)
+    """Writes a changed config, and its new sum."""
+    write_text(run.config, OmegaConf.to_yaml(config, resolve=True))
+    known = read_json(run.environment) if run.environment.is_file() else {}
+    if FILES in known:
+        write_json(run.environment, known | {FILES: known[FILES] | sums_of(run.config)})
 
 
 def _make(config: DictConfig, name: str) -> RunDirectory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,13 @@ def load_estimator(run: RunDirectory) -> Any:
             raise RunError(f"'{path}' holds foreign types: {', '.join(foreign)}", where="RUN")
         estimator = skops.io.load(path, trusted=sorted(named - _PLAIN))
         check_structure(estimator)
-        return estimator
     except (
         *(UntrustedTypesFoundException, zipfile.BadZipFile),
-        *(ValueError, KeyError, OSError, TypeError, AttributeError, IndexError),
+        *(ValueError, LookupError, OSError, TypeError, AttributeError, EOFError, RuntimeError, zlib.error),
     ) as error:
         raise RunError(f"'{path}' is damaged: {error}", where="RUN") from error
+    run.check(path)
+    return estimator
 
 
 def foreign_types(estimator: Any) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from trainkit.errors import RunError
-from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json
+from trainkit.rundir import FORMAT_VERSION, RunDirectory
 from trainkit.types import Estimate
 
 RECENT_SECONDS = 600
@@ -49,7 +49,7 @@ class FoundRun:
         seconds: Duration of the whole run.
         config: Its config as plain containers; empty where it has none.
         choices: Choices of groups that were typed, for example ``{"model": "cnn"}``.
-        error: Why it failed, or what cannot be read.
+        error: Why it failed, what cannot be read, or what was changed since it was written.
     """
 
     path: Path
@@ -142,7 +142,7 @@ def read_run(path: Path) -> FoundRun:
 
 
 def _read(directory: RunDirectory) -> FoundRun:
-    result = read_json(directory.result) if directory.result.is_file() else {}
+    result = directory.read_result() if directory.result.is_file() else {}
     if not result and not directory.config.is_file() and not directory.error.is_file():
         raise RunError(f"'{directory.config}' is missing")
     version = result.get("format_version", FORMAT_VERSION)
@@ -165,7 +165,7 @@ def _read(directory: RunDirectory) -> FoundRun:
         seconds=_number(seconds.get("total")),
         config=_mapping(directory.config),
         choices={key: value for key, _, value in pairs if key.isidentifier()},
-        error=result.get("error") or _first_line(directory.error),
+        error=result.get("error") or _first_line(directory.error) or "; ".join(directory.changes()) or None,
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.nn.parameter import is_lazy
@@ -18,6 +17,7 @@ from trainkit.runs.own_trial import Look
 from trainkit.runs.parts import ModuleParts, Parts, RunParts
 from trainkit.runs.schedule import run_schedule
 from trainkit.runs.trainers import train_module
+from trainkit.training import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class Fitting:
         return self.path.parent.parent
 
     def _load(self) -> dict[str, Any]:
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-        return state
+        return read_checkpoint(self.path, "state_dict", "optimizer_states")
 
     def _compare(self, saved: Mapping[str, Tensor], own: Mapping[str, Any], is_whole: bool = True) -> None:
         there = f"the checkpoint of '{self._run}'"

@@ -16,6 +16,7 @@ from trainkit.runs.judging import taken_up
 from trainkit.runs.parts import LiveObjects
 from trainkit.runs.result import Result
 from trainkit.runs.resume import Parent, open_parent
+from trainkit.runs.stored import say_changes
 from trainkit.training import usable_checkpoint
 
 
@@ -72,15 +73,20 @@ def asked_job(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -
     if parent is None:
         return Job(config, overrides=overrides)
     config = taken_up(parent.directory, parent.config, config, live, "resume_from", overrides)
+    parent.directory.check(parent.directory.splits)
+    say_changes(parent.directory)
     return Job(config, parent.directory, parent, parent.checkpoint)
 
 
 def _continued(directory: RunDirectory, config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Job:
     stored = continued_config(directory, config, [*overrides, *live.named])
     if directory.status() == "completed":
+        say_changes(directory)
         return Job(stored, directory, is_finished=True)
     stored = taken_up(directory, stored, config, live, "run.dir", overrides)
+    directory.check(directory.splits)
     checkpoint, broken = usable_checkpoint(directory)
+    say_changes(directory)
     return Job(stored, directory, None, checkpoint, broken)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from trainkit.runs.own_module import build_data
 from trainkit.runs.predictors import ClassicalPredictor, NetPredictor, Predictor
 from trainkit.runs.result import Result
 from trainkit.runs.score import predictions_frame
+from trainkit.runs.stored import load_config, say_changes
 from trainkit.runs.weights import SavedModel, load_weights
 from trainkit.tasks import Task
 from trainkit.types import DataSpec, Inputs
@@ -111,6 +113,7 @@ class Run:
 
     def _set_data(self, data: DataModule) -> None:
         data.given_splits = Splits.load(self.directory.splits)
+        self.directory.check(self.directory.splits)
         data.setup()
         self._data = data
 
@@ -189,6 +192,7 @@ def load_run(
     judged = {name: node for name, node in config.items() if given.get(str(name)) is None}
     judge_config({name: judged[name] for name in ("data", "model", "module", "task") if judged.get(name)}, trust)
     saved = load_weights(directory)
+    say_changes(directory)
     if config.get("module") is not None:
         own = module if module is not None else _built(config, "module", L.LightningModule)
         _load(own, "", saved.state)
@@ -201,7 +205,7 @@ def load_run(
     if data is not None:
         loaded._set_data(data)
     batch_size = int(config.data.get("eval_batch_size") or 256)
-    inputs = nn.Identity() if saved.inputs["kind"] == "identity" else build_inputs(saved.inputs)
+    inputs = _inputs(directory, saved)
     if directory.classical_model.is_file():
         _load(inputs, "inputs.", saved.state)
         loaded.estimator = load_estimator(directory)
@@ -214,6 +218,14 @@ def load_run(
     loaded.model = network.eval()
     loaded._predictor = NetPredictor(network, task, saved.spec, batch_size, views=_views(config, saved.spec, trust))
     return loaded
+
+
+def _inputs(directory: RunDirectory, saved: SavedModel) -> nn.Module:
+    try:
+        return nn.Identity() if saved.inputs["kind"] == "identity" else build_inputs(saved.inputs)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        what = f"'{directory.weights}' does not say how inputs are prepared: {error}"
+        raise RunError(what, where="RUN") from error
 
 
 def _views(config: DictConfig, spec: DataSpec, trust: Sequence[str]) -> Sequence[View]:
@@ -241,22 +253,12 @@ def load_initial(directory: RunDirectory, model: nn.Module) -> None:
         RunError: They do not fit.
     """
     if directory.initial_weights.is_file():
-        _load(model, "", load_file(directory.initial_weights), "initial.safetensors")
-
-
-def load_config(directory: RunDirectory) -> DictConfig:
-    """The config a run was trained with.
-
-    Raises:
-        RunError: It is no YAML mapping.
-    """
-    try:
-        config = OmegaConf.load(directory.config)
-    except Exception as error:
-        raise RunError(f"'{directory.config}' cannot be read: {error}".splitlines()[0], where="RUN") from error
-    if not isinstance(config, DictConfig):
-        raise RunError(f"'{directory.config}' is no mapping", where="RUN")
-    return config
+        try:
+            state = load_file(directory.initial_weights)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RunError(f"'{directory.initial_weights}' is damaged: {error}", where="RUN") from error
+        _load(model, "", state, "initial.safetensors")
+    directory.check(directory.initial_weights)
 
 
 def _built(config: DictConfig, section: str, kind: type) -> Any:

@@ -203,6 +203,8 @@ def score_again(directory: RunDirectory, title: str, trust: Sequence[str] = ()) 
         raise RunError("the data of this run was given in Python", where="RUN", hint=f"its scores stand in {where}")
     data = build_data(loaded.config, loaded.module)
     data.given_splits = None if isinstance(data, LoaderData) else Splits.load(directory.splits)
+    if data.given_splits is not None:
+        directory.check(directory.splits)
     data.setup()
     if data.fingerprint != stored_fingerprint(directory):
         raise RunError(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from trainkit.data.module import Part
 from trainkit.errors import RunError, TrainkitError
 from trainkit.rundir import RunDirectory
-from trainkit.runs.load import Run, load_config, load_run
+from trainkit.runs.load import Run, load_run
 from trainkit.runs.score import PART_NAMES, saved_predictions
+from trainkit.runs.stored import load_config, say_changes
 from trainkit.runs.weights import load_weights, stored_fingerprint
 from trainkit.types import Predictions
 
@@ -26,8 +27,10 @@ def predictions_again(directory: RunDirectory, part: Part, trust: Sequence[str] 
         ConfigError: It names code that is not trusted.
     """
     spec = load_weights(directory).spec
+    directory.check(directory.splits)
     if _has_objects(directory):
         why = "the model was given in Python"
+        say_changes(directory)
     else:
         why, made = _fresh(load_run(directory.path, trust=trust), part)
         if made is not None:

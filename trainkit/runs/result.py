@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainkit.rundir import FORMAT_VERSION, RunDirectory, read_json, write_json
+from trainkit.errors import RunError
+from trainkit.rundir import FILES, FORMAT_VERSION, SEAL, RunDirectory, read_json, sums_of, write_json
 from trainkit.runs.score import estimate_from_json, estimate_json
 from trainkit.types import Estimate
 
@@ -80,9 +81,14 @@ class Result:
         )
 
     def save(self) -> None:
-        """Writes ``result.json``, the last file of a run."""
+        """Writes ``result.json``, the last file of a run, with sums of what it was made from."""
         assert self.run_dir is not None
-        write_json(RunDirectory(self.run_dir).result, self.to_json())
+        run = RunDirectory(self.run_dir)
+        kept = (run.weights, run.classical_model, run.predictions, run.metrics)
+        values = self.to_json() | {FILES: sums_of(*kept)}
+        if run.environment.is_file() and (run_id := read_json(run.environment).get("run_id")):
+            values["run_id"] = run_id
+        write_json(run.result, values, sealed=True)
 
     @classmethod
     def load(cls, run: RunDirectory) -> Result:
@@ -91,13 +97,21 @@ class Result:
         Raises:
             RunError: It is missing or damaged.
         """
-        values = read_json(run.result)
+        values = run.read_result()
+        try:
+            return cls._from_json(run, values)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise RunError(f"'{run.result}' is not as trainkit writes it ({reason})", where="RUN") from error
+
+    @classmethod
+    def _from_json(cls, run: RunDirectory, values: Mapping[str, Any]) -> Result:
         metrics = {
             part: {name: estimate_from_json(estimate) for name, estimate in estimates.items()}
             for part, estimates in values["metrics"].items()
         }
         objective = values["objective"]
-        known = {"format_version", "status", "metrics", "objective", "baseline", "error"}
+        known = {"format_version", "status", "metrics", "objective", "baseline", "error", "run_id", FILES, SEAL}
         return cls(
             status=values["status"],
             run_dir=run.path,

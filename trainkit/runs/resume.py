@@ -20,10 +20,10 @@ from trainkit.errors import ConfigError, RunError
 from trainkit.rundir import RunDirectory, atomic_path, sha256, write_json
 from trainkit.runs.directory import disagreements, put_moved
 from trainkit.runs.handover import put_callbacks, put_epoch, put_schedule
-from trainkit.runs.load import load_config
 from trainkit.runs.observers import build_callbacks
 from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import run_schedule
+from trainkit.runs.stored import load_config
 from trainkit.training import CheckpointWriter, best_saved, best_score, checkpoint_path, step_of, usable_checkpoint
 
 INTERVAL = "trainer.log_every_n_steps"

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import ArrowException
 
 from trainkit.data import DataModule
 from trainkit.data.module import Part
 from trainkit.data.splits import EXTRA
+from trainkit.errors import RunError
 from trainkit.evaluation import (
     Comparison,
     compare,
@@ -101,9 +103,21 @@ def saved_predictions(run: RunDirectory, split: str, spec: DataSpec) -> Predicti
         run: The run.
         split: As the file names it.
         spec: Of the run's data: names of classes, labels and targets.
+
+    Raises:
+        RunError: The file is damaged, or not that of this run.
     """
-    frame = pd.read_parquet(run.predictions)
-    frame = frame[frame["split"] == split]
+    try:
+        frame = pd.read_parquet(run.predictions)
+        made = _predictions_in(frame[frame["split"] == split], spec)
+    except (ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise RunError(f"'{run.predictions}' is damaged, or not of this run: {reason}", where="RUN") from error
+    run.check(run.predictions)
+    return made
+
+
+def _predictions_in(frame: pd.DataFrame, spec: DataSpec) -> Predictions:
     rows = frame["row"].to_numpy()
     known: Any = {
         field: frame[key].to_numpy() for field, key in (("groups", "group"), ("files", "file")) if key in frame

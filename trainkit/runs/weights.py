@@ -20,6 +20,9 @@ from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.version import VERSION
 from trainkit.types import DataSpec
 
+_BROKEN = (SafetensorError, LookupError, ValueError, TypeError, AttributeError, OSError, RecursionError)
+"""What a file of weights raises that is damaged, or whose metadata makes no sense."""
+
 
 @dataclass(frozen=True)
 class SavedModel:
@@ -78,7 +81,10 @@ def save_state(
     metadata = {"format": "pt", "trainkit": VERSION, "format_version": str(FORMAT_VERSION)}
     metadata |= {name: json.dumps(value) for name, value in described.items()}
     with atomic_path(run.weights) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            raise RunError(f"'{run.weights}' cannot be written: {error}", where=str(run.weights)) from error
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
@@ -104,14 +110,25 @@ def load_weights(run: RunDirectory) -> SavedModel:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         spec = DataSpec.from_json(json.loads(metadata["spec"]))
-        reader = reader_from_json(json.loads(metadata["reader"]))
-        return SavedModel(state, spec, json.loads(metadata["inputs"]), reader)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        saved = SavedModel(
+            state, spec, json.loads(metadata["inputs"]), reader_from_json(json.loads(metadata["reader"]))
+        )
+    except _BROKEN as error:
         raise RunError(f"'{run.weights}' is damaged or not a trainkit model: {error}", where="RUN") from error
+    run.check(run.weights)
+    return saved
 
 
 def stored_fingerprint(run: RunDirectory) -> str:
-    """Fingerprint of the data that the weights were trained on."""
-    with safe_open(run.weights, framework="pt") as file:
-        fingerprint: str = json.loads(file.metadata()["data_fingerprint"])
+    """Fingerprint of the data that the weights were trained on.
+
+    Raises:
+        RunError: The file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(run.weights, framework="pt") as file:
+            fingerprint: str = json.loads(file.metadata()["data_fingerprint"])
+    except _BROKEN as error:
+        raise RunError(f"'{run.weights}' is damaged or not a trainkit model: {error}", where="RUN") from error
+    run.check(run.weights)
     return fingerprint

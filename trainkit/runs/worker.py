@@ -22,11 +22,12 @@ from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build_parts
 from trainkit.runs.devices import find_devices
 from trainkit.runs.launch import IMPORTING_MAIN, LIVE, OUTCOME
-from trainkit.runs.load import load_config, load_initial
+from trainkit.runs.load import load_initial
 from trainkit.runs.own_module import build_module_parts, has_own_module
 from trainkit.runs.own_training import train_own
 from trainkit.runs.own_trial import look
 from trainkit.runs.parts import LiveObjects, ModuleParts, trained_net
+from trainkit.runs.stored import load_config
 from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
 

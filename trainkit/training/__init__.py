@@ -22,6 +22,7 @@ from trainkit.training.saved import (
     best_score,
     checkpoint_path,
     load_best_weights,
+    read_checkpoint,
     step_of,
     usable_checkpoint,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "load_best_weights",
     "make_plain",
     "quieted",
+    "read_checkpoint",
     "read_metrics",
     "roll_back",
     "step_of",

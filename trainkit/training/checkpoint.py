@@ -15,10 +15,9 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from trainkit.data.loader import BatchLoader, Execution
 from trainkit.data.plan import LoaderState
-from trainkit.errors import RunError
+from trainkit.errors import RunError, unwritten
 from trainkit.rundir import RunDirectory, read_json, sha256, write_json
 from trainkit.training.background import Background
-from trainkit.training.checkpoint_io import unwritten
 from trainkit.training.saved import all_saved, best_saved
 from trainkit.training.signals import Interrupted, StopFlag
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +9,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from trainkit.errors import RunError
 from trainkit.rundir import atomic_path
 from trainkit.training.background import Background, Snapshots
 from trainkit.training.plain import check_plain
-
-LITTLE = 2**20
-"""Bytes free on a disk that is as good as full."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -52,26 +45,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
-    except (OSError, RuntimeError) as error:
-        raise unwritten(path, error) from error
-
-
-def unwritten(path: Path, error: Exception) -> RunError:
-    """What is to be said of a file that could not be written.
-
-    Args:
-        path: The file.
-        error: An ``OSError``, or torch's own ``RuntimeError``, which names no reason.
-    """
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-    free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-    if not isinstance(error, OSError) and free < LITTLE:
-        reason = os.strerror(errno.ENOSPC)
-    return RunError(
-        f"'{path}' cannot be written: {reason}",
-        where="checkpoint",
-        hint=f"{free / 2**20:,.0f} MiB are free there; the checkpoints before it are whole",
-    )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # torch's own writer hides what the disk says
+        torch.save(checkpoint, file)

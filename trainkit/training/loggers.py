@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from trainkit.errors import RunError, writing
 from trainkit.rundir import atomic_path
 
 COLUMNS = ("step", "epoch", "split", "name", "value")
@@ -74,7 +75,7 @@ class MetricsCSV(Logger):
     def save(self) -> None:
         """Writes what was added."""
         if self._buffer.tell():
-            with self.path.open("a", encoding="utf-8", newline="") as file:
+            with writing(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
                 file.write(self._buffer.getvalue())
             self._buffer = io.StringIO()
 
@@ -93,9 +94,28 @@ def split_and_name(key: str) -> tuple[str, str]:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a ``metrics.csv``; a last line cut short by a kill is left out."""
+    """Rows of a ``metrics.csv``; a last line cut short by a kill is left out.
+
+    Raises:
+        RunError: It is no such table.
+    """
     content = path.read_bytes()
-    return list(csv.DictReader(io.StringIO(content[: content.rfind(b"\n") + 1].decode("utf-8"), newline="")))
+    try:
+        text = content[: content.rfind(b"\n") + 1].decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        is_ours = all(row.keys() == set(COLUMNS) and None not in row.values() for row in rows)
+        for row in rows if is_ours else ():
+            int(row["step"]), int(row["epoch"]), float(row["value"])
+    except (ValueError, csv.Error) as error:
+        raise _damaged_metrics(path, error) from error
+    if not is_ours:
+        raise _damaged_metrics(path, f"a row without {', '.join(COLUMNS)}")
+    return rows
+
+
+def _damaged_metrics(path: Path, reason: object) -> RunError:
+    hint = "without the file the run goes on, and its curves begin there"
+    return RunError(f"'{path}' is damaged: {reason}", where=str(path), hint=hint)
 
 
 class TensorBoard(TensorBoardLogger):

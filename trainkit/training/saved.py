@@ -6,8 +6,11 @@ are found by their names and proved by the sums inside of them.
 
 from __future__ import annotations
 
+import pickle
 import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory, read_json, sha256
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, AttributeError, AssertionError)
 _ENTRY = {"file": str, "sha256": str, "step": int}
 
 
@@ -70,10 +74,33 @@ def checkpoint_path(run: RunDirectory, entry: dict[str, Any]) -> Path:
 
 def best_score(checkpoint: Path) -> dict[str, Any] | None:
     """The best validation (name, value, step, epoch) up to a checkpoint; None without one."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    writer = next(values for name, values in state["callbacks"].items() if name.endswith("CheckpointWriter"))
+    state = read_checkpoint(checkpoint, "callbacks")
+    writer = next((values for name, values in state["callbacks"].items() if name.endswith("CheckpointWriter")), None)
+    if not isinstance(writer, dict) or "best" not in writer:
+        raise RunError(f"'{checkpoint}' does not say which validation was the best", where="RUN")
     best: dict[str, Any] | None = writer["best"]
     return best
+
+
+def read_checkpoint(path: Path, *needed: str) -> dict[str, Any]:
+    """A checkpoint as it lies on the disk, without a copy in memory; nothing in it is unpickled but plain containers.
+
+    Args:
+        path: The file.
+        needed: Which of ``state_dict``, ``callbacks`` and ``optimizer_states`` it has to hold.
+
+    Raises:
+        RunError: It is damaged, holds Python objects, or is not one of ours.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, LookupError, TypeError, *_DAMAGED) as error:
+        objects = " or holds Python objects, which are not unpickled" * isinstance(error, pickle.UnpicklingError)
+        raise RunError(f"'{path}' is damaged{objects}", where="RUN") from error
+    kinds = {"state_dict": dict, "callbacks": dict, "optimizer_states": list}
+    if not isinstance(state, dict) or not all(isinstance(state.get(key), kinds[key]) for key in needed):
+        raise RunError(f"'{path}' is no checkpoint that trainkit wrote", where="RUN")
+    return state
 
 
 def best_saved(run: RunDirectory, best: dict[str, Any]) -> dict[str, Any] | None:
@@ -89,7 +116,8 @@ def best_saved(run: RunDirectory, best: dict[str, Any]) -> dict[str, Any] | None
     entry = _pointer(run.best)
     if entry is not None and entry["step"] == best["step"]:
         path = checkpoint_path(run, entry)
-        return entry if path.is_file() and sha256(path) == entry["sha256"] else None
+        known = {**{key: entry[key] for key in _ENTRY}, "monitor": best}
+        return known if path.is_file() and sha256(path) == entry["sha256"] else None
     path = run.checkpoints / f"step-{best['step']}.ckpt"
     return {**_entry(path), "monitor": best} if path.is_file() and _is_whole(path) else None
 
@@ -101,11 +129,13 @@ def load_best_weights(run: RunDirectory) -> dict[str, torch.Tensor]:
         RunError: The file is damaged or missing.
     """
     pointer = run.best if run.best.is_file() else run.last
-    entry = read_json(pointer)
+    entry = _pointer(pointer)
+    if entry is None:
+        raise RunError(f"'{pointer}' is {_fault(pointer)}", where="RUN")
     path = checkpoint_path(run, entry)
     if not path.is_file() or sha256(path) != entry["sha256"]:
         raise RunError(f"'{path}' is damaged or missing", where=str(pointer))
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path, "state_dict")
     state: dict[str, torch.Tensor] = checkpoint["state_dict"]
     average = checkpoint.get("trainkit", {}).get("average")
     return state if average is None else state | average["weights"]
@@ -147,7 +177,7 @@ def _is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return file.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError):
+    except (RuntimeError, OSError, ValueError, LookupError, *_DAMAGED):  # an encrypted file's is a RuntimeError
         return False
 
 
