@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -82,11 +82,11 @@ def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can
         The number of jobs and failures after a multirun, else None.
 
     Raises:
-        ConfigError: The config cannot be composed, or a multirun is asked for that makes no sense; nothing was written.
-        SystemExit: An option is unknown.
+        ConfigError: An option is unknown, the config cannot be composed, or a multirun makes no sense; nothing was
+            written.
     """
     with _arguments(program, args):
-        options = get_args_parser().parse_args(list(args))
+        options = _options(args)
     if not can_sweep and (options.multirun or any(text.startswith("hydra.mode=") for text in options.overrides)):
         raise ConfigError(f"{program} looks at one configuration", where="-m", hint=f"{program} once for each")
     args = _with_earlier(args, options)
@@ -105,6 +105,16 @@ def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can
     if runner.error is not None:
         raise runner.error
     return runner.sweep
+
+
+def _options(args: Sequence[str]) -> Namespace:
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(message, where=" ".join(args), hint="options such as -m stand before all overrides")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(list(args))
 
 
 def _with_earlier(args: Sequence[str], options: Namespace) -> list[str]:
@@ -172,7 +182,8 @@ class _Runner:
         except Exception:
             message = traceback.format_exc()
         hydra_cfg = HydraConfig.get()
-        overrides = tuple(hydra_cfg.overrides.task)
+        plain: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)  # type: ignore[arg-type]
+        overrides = tuple(map(str, plain))
         print(f"job {hydra_cfg.job.num} failed ({' '.join(overrides)})\n{message}", file=sys.stderr)
         return FailedJob(overrides, message)
 
