@@ -12,7 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainkit.cli import main
+from trainkit.cli import FAILED_JOBS, main
 from trainkit.errors import TrainkitError, told
 
 SMALLEST = (
@@ -28,7 +28,7 @@ SMALLEST = (
 LONGEST_SECONDS = 60.0
 """Until the user is told, or the short run is done; far more than it takes, for a busy machine."""
 
-LONGEST_MESSAGE = 12
+LONGEST_MESSAGE = 16
 """Lines of a mistake."""
 
 Maker = Callable[[Path], None]
@@ -81,6 +81,8 @@ def command(folder: Path, *words: str) -> Outcome:
     except (Exception, SystemExit):
         return Outcome(None, traceback.format_exc(), traceback=True)
     wrong = _too_long(time.monotonic() - start)
+    if code == FAILED_JOBS:  # of a sweep, whose other jobs go on and whose directories stay
+        return _told(err.getvalue(), TrainkitError.exit_code, [], wrong)
     if code == 0:
         return Outcome(None, wrong or _nonsense(folder))
     left = sorted(set(folder.rglob("*")) - set(before))
