@@ -25,8 +25,8 @@ GIVEN = [*objects.DATA, *objects.NETS, *objects.OTHERS]
 
 
 def marked(faults: Sequence[Any]) -> list[Any]:
-    """Parameters, of which the ordinary suite runs a third of the short ones."""
-    short = [fault for fault in faults if fault.short][::3]
+    """Parameters, of which the ordinary suite runs some of the short ones."""
+    short = [fault for fault in faults if fault.short][::7]
     return [pytest.param(f, id=f.name, marks=() if f in short else pytest.mark.faults) for f in faults]
 
 
