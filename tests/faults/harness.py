@@ -78,7 +78,9 @@ def command(folder: Path, *words: str) -> Outcome:
         with redirect_stdout(out), redirect_stderr(err):
             options = [word for word in words[1:] if word.startswith("-")]  # which stand before overrides
             code = main([words[0], *options, *(word for word in words[1:] if word not in options)])
-    except (Exception, SystemExit):
+    except SystemExit as stop:  # of argparse, which has shown the usage
+        return _told(err.getvalue().rpartition("usage: ")[2].splitlines()[-1] + "\n", int(stop.code or 0), [], None)
+    except Exception:
         return Outcome(None, traceback.format_exc(), traceback=True)
     wrong = _too_long(time.monotonic() - start)
     if code == FAILED_JOBS:  # of a sweep, whose other jobs go on and whose directories stay

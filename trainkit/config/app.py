@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -82,11 +82,11 @@ def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can
         The number of jobs and failures after a multirun, else None.
 
     Raises:
-        ConfigError: An option is unknown, the config cannot be composed, or a multirun makes no sense; nothing was
-            written.
+        ConfigError: The config cannot be composed, or a multirun is asked for that makes no sense; nothing was written.
+        SystemExit: An option is unknown.
     """
     with _arguments(program, args):
-        options = _options(args)
+        options = get_args_parser().parse_args(list(args))
     if not can_sweep and (options.multirun or any(text.startswith("hydra.mode=") for text in options.overrides)):
         raise ConfigError(f"{program} looks at one configuration", where="-m", hint=f"{program} once for each")
     args = _with_earlier(args, options)
@@ -105,16 +105,6 @@ def run_app(args: Sequence[str], job: Job, program: str = "trainkit fit", *, can
     if runner.error is not None:
         raise runner.error
     return runner.sweep
-
-
-def _options(args: Sequence[str]) -> Namespace:
-    parser = get_args_parser()
-
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError(message, where=" ".join(args), hint="options such as -m stand before all overrides")
-
-    parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_args(list(args))
 
 
 def _with_earlier(args: Sequence[str], options: Namespace) -> list[str]:
