@@ -12,6 +12,9 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+LONGEST_LINE = 800
+"""Characters of a line of a mistake, after which it is cut."""
+
 
 class TrainkitError(Exception):
     """A mistake of the user's, not of the program's.
@@ -31,7 +34,7 @@ class TrainkitError(Exception):
 
     def __str__(self) -> str:
         named = (("where", self.where), ("expected", self.expected), ("hint", self.hint))
-        return "\n".join([self.what, *(f"  {label:<9}{text}" for label, text in named if text)])
+        return "\n".join([cut(self.what), *(f"  {label:<9}{cut(text)}" for label, text in named if text)])
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.where, self.expected, self.hint)
@@ -59,6 +62,11 @@ class LaunchError(TrainkitError):
     """Processes or devices that cannot be had."""
 
 
+def cut(text: str) -> str:
+    """A text whose lines are no longer than a mistake may be; a name or a value of a user's may have any length."""
+    return "\n".join(f"{line[:LONGEST_LINE]}…" if len(line) > LONGEST_LINE else line for line in text.split("\n"))
+
+
 def told(error: BaseException) -> str:
     """An error's message, and below it what was added on its way (``BaseException.add_note``)."""
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
@@ -74,7 +82,9 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     Returns:
         ``"did you mean 'seed'?"`` or None.
     """
-    near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    valid = list(candidates)
+    alike = [other for other in valid if other.strip().casefold() == name.strip().casefold()]
+    near = alike or difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else None
 
 

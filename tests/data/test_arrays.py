@@ -194,7 +194,7 @@ def test_labels_of_one_class_are_refused() -> None:
 
 def test_whole_numbers_written_as_floats_are_labels() -> None:
     check_arrays(np.ones((4, 2)), np.array([0.0, 1.0, 2.0, 1.0]), 3, "mine")
-    data = set_up(np.ones((60, 4)), labels().astype(np.float32), ["a", "b", "c"])
+    data = set_up(np.arange(240.0).reshape(60, 4), labels().astype(np.float32), ["a", "b", "c"])
     assert data.targets("train").dtype == np.int64
 
 

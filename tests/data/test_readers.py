@@ -162,7 +162,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, form: str) -> None:
 def test_files_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "new.npy") == f"there is no file '{tmp_path}/new.npy'\n  where    FILE"
     (tmp_path / "folder.npy").mkdir()
-    assert refusal(tmp_path / "folder.npy").startswith("there is no file")
+    assert refusal(tmp_path / "folder.npy").startswith(f"'{tmp_path}/folder.npy' is a folder")
     expected = ".npy, .npz, .safetensors, .pt of shape [N, 2, 3]"
     path = tmp_path / "new.csv"
     assert refusal(path) == f"cannot read '{path}'\n  where    FILE\n  expected {expected}"

@@ -1,4 +1,4 @@
-"""Runs that are broken in many ways, each trained once, and the command line with what it said."""
+"""Runs that are broken in many ways, each trained once; the command line with what it said; the tally at the end."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.faults.harness import Outcome
 from trainkit.cli import main
 from trainkit.rundir import RunDirectory
 from trainkit.training import TrainModule
@@ -90,3 +91,34 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))  # the command line adds the working directory
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, the working directory of the test."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command line adds the working directory
+    return folder
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Callable[[Outcome], None]:
+    """Counts an outcome; what is recorded with a test's report reaches the summary from other processes too."""
+
+    def count(outcome: Outcome) -> None:
+        record_property("bad input", int(outcome.traceback))
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    properties = [entry for report in reports for entry in report.user_properties]
+    counted = [value for name, value in properties if name == "bad input"]
+    if counted:
+        terminalreporter.write_line(f"bad inputs {len(counted)} · tracebacks {sum(counted)}")
+    killed = [value for name, value in properties if name == "kill"]
+    if killed:
+        terminalreporter.write_line(f"kills {len(killed)} · identical {sum(killed)}")

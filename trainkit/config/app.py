@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from trainkit.config.compose import (
     CONFIG_MODULE,
@@ -172,7 +172,8 @@ class _Runner:
         except Exception:
             message = traceback.format_exc()
         hydra_cfg = HydraConfig.get()
-        overrides = tuple(hydra_cfg.overrides.task)
+        plain: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+        overrides = tuple(map(str, plain))
         print(f"job {hydra_cfg.job.num} failed ({' '.join(overrides)})\n{message}", file=sys.stderr)
         return FailedJob(overrides, message)
 

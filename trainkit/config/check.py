@@ -108,6 +108,10 @@ def _with_schema(cfg: DictConfig) -> DictConfig:
 def _check_names(cfg: DictConfig) -> None:
     known = ["seed", *LINEAGE, *SECTIONS, *COMPONENTS, OWN_MODULE, *COLLECTIONS]
     for key in map(str, cfg):
+        if key in _SPECIAL:
+            raise ConfigError(f"unknown key '{key}'", where=key, hint=f"of which section? model.{key}=…")
+        if OmegaConf.is_missing(cfg, key) and key in ("seed", *LINEAGE):
+            raise ConfigError(f"{key} is not given", where=key, hint=f"{key}=…")
         if key not in known and difflib.get_close_matches(key, known, n=1, cutoff=0.75):
             near = did_you_mean(key, known)
             raise ConfigError(f"unknown key '{key}'", expected=one_of(known) + ", or a key unlike these", hint=near)

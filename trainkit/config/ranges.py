@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +21,20 @@ _ON_NONFINITE = ("stop", "skip", "rollback")
 _ON_ERROR = ("stop", "warn")
 _ACCELERATORS = ("auto", "cpu", "gpu")
 _LARGEST_SEED = 2**32 - 1
+_LONGEST_NAME = 200
+_LARGEST_INTEGER = 2**31 - 1
+_COMPILE = ("mode", "backend", "fullgraph", "dynamic", "options")
+_COMPILE_MODES = ("default", "lite", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""What ``torch.compile`` takes."""
+
+_SEEDS = ("seed", "data.split_seed")
+_AT_MOST = {
+    "data.eval_batch_size": 2**20,
+    "data.num_workers": 1_024,
+    "trainer.threads": 4_096,
+    "evaluation.resamples": 1_000_000,
+}
+"""What would take all the memory, or more threads than the system has: each such batch is filled up to its size."""
 
 _AT_LEAST: tuple[tuple[str, float], ...] = (
     ("seed", 0),
@@ -57,9 +72,13 @@ def check_ranges(cfg: DictConfig) -> None:
         value = _number(cfg, key)
         if value is not None and value < least:
             raise ConfigError(f"{key} is {value}", where=key, expected=f"at least {least}")
-    for key in ("seed", "data.split_seed"):
+        most = _AT_MOST.get(key, _LARGEST_INTEGER)
+        if value is not None and key not in _SEEDS and value > most:
+            raise ConfigError(f"{key} is {value}", where=key, expected=f"at most {most:,}")
+    for key in _SEEDS:
         if (_number(cfg, key) or 0) > _LARGEST_SEED:
             raise ConfigError(f"{key} is {_number(cfg, key)}", where=key, expected=f"at most {_LARGEST_SEED}")
+    _check_finite(cfg)
     check_lineage(cfg)
     _check_shares(cfg)
     _check_run(cfg)
@@ -78,6 +97,27 @@ def _check_checkpoints(checkpoint: DictConfig) -> None:
     if minutes is not None and not minutes > 0:
         raise ConfigError(f"{where} is {minutes}", where=where, expected="above 0, or null for none")
     _check_choice("checkpoint.on_error", checkpoint.on_error, _ON_ERROR)
+
+
+def _check_finite(cfg: DictConfig) -> None:
+    """Refuses what no rate or factor can be; a gradient alone may be clipped at infinity, which is never."""
+    for section in ("trainer", "optimizer", "scheduler", "finetune"):
+        node = cfg.get(section)
+        if isinstance(node, DictConfig):
+            for key, number in _numbers(OmegaConf.to_container(node), section):
+                if not math.isfinite(number) and not (key.startswith("trainer.clip_") and number > 0):
+                    raise ConfigError(f"{key} is {number}", where=key, expected="a finite number")
+
+
+def _numbers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _numbers(value, f"{key}.{name}")
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _numbers(value, key)
+    elif isinstance(tree, float):
+        yield key, tree
 
 
 def _check_views(tta: Any) -> None:
@@ -107,6 +147,12 @@ def _check_shares(cfg: DictConfig) -> None:
 
 def _check_run(cfg: DictConfig) -> None:
     name = cfg.run.name
+    if name is not None and len(name.encode()) > _LONGEST_NAME:
+        what = f"run.name has {len(name.encode())} bytes"
+        raise ConfigError(what, where="run.name", expected=f"at most {_LONGEST_NAME}")
+    for key in ("root", "dir"):
+        if cfg.run[key] == "":
+            raise ConfigError(f"run.{key} is ''", where=f"run.{key}", expected="a directory")
     if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
         raise ConfigError(f"run.name is '{name}'", where="run.name", expected="a name without slashes (see run.root)")
 
@@ -140,12 +186,25 @@ def _check_trainer(cfg: DictConfig) -> None:
     trainer.precision = precision_name(trainer.precision)
     _check_flag(trainer, "channels_last", "true, false or auto", ("auto",))
     _check_flag(trainer, "flat_parameters", "true, false or auto", ("auto",))
-    if not isinstance(trainer.compile, DictConfig):
+    if isinstance(trainer.compile, DictConfig):
+        _check_compile(trainer.compile)
+    else:
         _check_flag(trainer, "compile", "true, false, or settings of torch.compile such as {mode: max-autotune}")
     _check_choice("trainer.accelerator", trainer.accelerator, _ACCELERATORS)
     _check_choice("trainer.on_nonfinite", trainer.on_nonfinite, _ON_NONFINITE)
     if trainer.mode is not None:
         _check_choice("trainer.mode", trainer.mode, ("min", "max"))
+
+
+def _check_compile(settings: DictConfig) -> None:
+    for key in map(str, settings):
+        if key not in _COMPILE:
+            where = f"trainer.compile.{key}"
+            raise ConfigError(
+                f"unknown key '{where}'", where=where, expected=one_of(_COMPILE), hint=did_you_mean(key, _COMPILE)
+            )
+    if settings.get("mode") is not None:
+        _check_choice("trainer.compile.mode", str(settings.mode), _COMPILE_MODES)
 
 
 def _check_flag(trainer: DictConfig, key: str, expected: str, also: Sequence[str] = ()) -> None:

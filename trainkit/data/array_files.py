@@ -90,6 +90,8 @@ class LaidOutArrays(ArrayData):
         if inputs.ndim == 0 or target.ndim == 0 or len(inputs) != len(target):
             found = f"inputs{named} of shape {list(inputs.shape)} and targets of shape {list(target.shape)}"
             raise DataError(found, where="data", expected="as many targets as inputs")
+        if part != "train" and not len(inputs):
+            raise DataError(f"the {part} part has no rows", where="data", expected="at least one row in each part")
         if inputs.shape[1:] != self._raw_shape:
             found = f"the inputs{named} have the shape {list(inputs.shape)}"
             expected = "[N, " + ", ".join(map(str, self._raw_shape)) + "] as those to train on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -70,6 +71,8 @@ def open_arrays(path: str | Path, where: str = "data.path") -> ArrayFile:
     path = Path(path)
     if path.suffix not in EXTENSIONS:
         raise DataError(f"cannot read '{path}'", where=where, expected=f"a file: {', '.join(EXTENSIONS)}")
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder", where=where, expected=f"a file: {', '.join(EXTENSIONS)}")
     if not path.is_file():
         raise DataError(f"there is no file '{path}'", where=where, hint=near_file(path))
     with refused_if_broken(path, where):
@@ -98,7 +101,9 @@ def _load_tensors(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
         raise ValueError("no file as torch.save writes it since 1.6")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Validating sparse tensor")  # these are refused by ``as_array``
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (KeyError, IndexError, AttributeError, TypeError, AssertionError) as error:  # its pickle makes no sense
         raise pickle.UnpicklingError(str(error)) from error
 
@@ -126,6 +131,7 @@ def refused_if_broken(path: Path, where: str | None = None) -> Iterator[None]:
         text = str(error).strip() or type(error).__name__
         pickled = isinstance(error, pickle.UnpicklingError) or "allow_pickle" in text or "Python objects" in text
         reason = "damaged, or Python objects, which are not unpickled" if pickled else text.splitlines()[0]
+        reason = "its header makes no sense" if "malformed node" in reason else reason
         hint = "save numbers, or texts of a fixed width: array.astype(float), array.astype(str)" if pickled else None
         raise DataError(f"'{path}' is not a readable array: {reason}", where=where or str(path), hint=hint) from error
 
@@ -137,6 +143,9 @@ def as_array(values: Any, name: str) -> np.ndarray:
         DataError: It is neither.
     """
     if isinstance(values, torch.Tensor):
+        if values.layout != torch.strided or values.is_quantized or values.is_nested:
+            kind = "quantized" if values.is_quantized else "nested" if values.is_nested else "sparse"
+            raise DataError(f"{name} is a {kind} tensor", where="data", expected="a dense one")
         values = values.detach().cpu()
         return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).numpy())
     if isinstance(values, np.ndarray):

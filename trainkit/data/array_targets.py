@@ -62,6 +62,10 @@ def encode_target(
     if target.dtype.kind == "f":
         _refuse_fractions(target)
         labels = target.astype(np.int64)
+    twice = [name for name in class_names or () if list(class_names or ()).count(name) > 1]
+    if twice:
+        what = f"data.class_names names '{twice[0]}' twice"
+        raise DataError(what, where="data.class_names", expected="a different name for each class")
     if class_names:
         return _by_names(labels, [str(name) for name in class_names]), tuple(map(str, class_names))
     values, codes = np.unique(labels, return_inverse=True)
@@ -72,6 +76,9 @@ def encode_target(
             expected="classes of several rows each",
             hint="data.target_kind=number, or data.target_kind=class",
         )
+    if is_text and len(values) == len(target) > 2:
+        what = f"the target has a different class in each of {len(target):,} rows"
+        raise DataError(what, where="data.target", expected="classes that occur more than once")
     return codes.reshape(-1).astype(np.int64), tuple(str(value) for value in values)
 
 

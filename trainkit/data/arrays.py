@@ -90,6 +90,7 @@ class ArrayData(DataModule):
         )
         self.reader = ArrayReader(shape)
         self._mean, self._scale = statistics(inputs, torch.from_numpy(train_rows))
+        _check_not_constant(inputs, train_rows, self.name)
 
     def input_module(self, net: nn.Module) -> nn.Module:
         """Standardises per channel or feature."""
@@ -125,6 +126,15 @@ def statistics(inputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(scale > 0, scale, 1.0)
 
 
+def _check_not_constant(inputs: Tensor, train_rows: np.ndarray, name: str) -> None:
+    first = inputs[int(train_rows[0])] if len(train_rows) else None
+    step = max(1, CELLS_AT_ONCE // inputs[0].numel())
+    starts = range(0, len(train_rows), step)
+    if first is not None and all(bool((inputs[train_rows[at : at + step]] == first).all()) for at in starts):
+        what = f"all inputs of {name} to train on are the same"
+        raise DataError(what, where="data", expected="samples that differ")
+
+
 def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name: str, num_parts: int = 1) -> None:
     """Raises DataError for arrays that cannot be learned from.
 
@@ -146,13 +156,15 @@ def check_arrays(inputs: np.ndarray, target: np.ndarray, num_classes: int, name:
             found = "Python objects" if array.dtype == object else f"of type {array.dtype}"
             raise DataError(f"the {label} of {name} are {found}", where="data", expected="an array of numbers")
         is_column = array is target and array.shape[1:] == (1,)
-        if array.ndim not in axes or is_column:
+        if array.ndim not in axes or is_column or 0 in array.shape[1:]:
             raise DataError(f"the {label} of {name} have the shape {list(array.shape)}", where="data", expected=shape)
         if np.issubdtype(array.dtype, np.floating):
             may_lack = array is target and target.ndim == 2
             _check_numbers(label, np.nan_to_num(array, nan=0.0) if may_lack else array, name, num_parts)
     if num_classes and target.ndim == 1:
         check_labels(target, num_classes, name)
+    elif target.ndim == 1 and len(target) > 1 and (target == target[0]).all():
+        raise DataError(f"every target of {name} is {target[0]:g}", where="data", expected="numbers that differ")
 
 
 def _check_numbers(label: str, array: np.ndarray, name: str, num_parts: int) -> None:

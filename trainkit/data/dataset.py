@@ -18,6 +18,7 @@ from trainkit.data.further import extra_parts
 from trainkit.data.module import DataModule, Part
 from trainkit.data.preprocessing import AsFloat
 from trainkit.data.readers import NoReader
+from trainkit.data.sample_checks import check_sample, length_of, read_sample, shapes_of, shown
 from trainkit.data.several import as_several, label_strata
 from trainkit.data.sources import DatasetSource, collate, seeded, tensor_of
 from trainkit.errors import DataError
@@ -79,7 +80,7 @@ class DatasetData(DataModule):
                 raise DataError(
                     f"{found} has no length or no items", where=f"data.{name}", expected="a map-style Dataset"
                 )
-            if not len(part):
+            if not length_of(part, f"data.{name}"):
                 raise DataError(f"{type(part).__name__} is empty", where=f"data.{name}")
         self.sizes = {name: len(part) for name, part in parts.items()}  # type: ignore[arg-type]
         self.source = DatasetSource(list(parts.values()), self.target)
@@ -96,11 +97,16 @@ class DatasetData(DataModule):
         rows: Sequence[int] = range(len(self.source))
         if known is not None and len(self.source) > SAMPLED:
             rows = np.linspace(0, len(self.source) - 1, SAMPLED).astype(int).tolist()
+        first: dict[str, list[int]] | None = None
         digest, targets, deadline = hashlib.sha256(), list[Tensor](), time.monotonic() + READ_SECONDS
         with seeded(0):
             for row in rows:
-                inputs, target = self.source.unpack(collate([self.source.sample(row)]))
+                inputs, target = self.source.unpack(collate([read_sample(self.source, row)]))
                 check_sample(inputs, target, row)
+                shapes = shapes_of(inputs)
+                if shapes != (first := first or shapes):
+                    what = f"the inputs have the shape {shown(shapes)}, and those of sample 0 {shown(first)}"
+                    raise DataError(what, where=f"data, sample {row}", expected="one shape in all samples")
                 if known is not None and not _same(target, known[row]):
                     return False
                 _update(digest, inputs)
@@ -130,6 +136,9 @@ class DatasetData(DataModule):
             self._check_several()
             return
         self._kind: TargetKind = "number" if self._targets.is_floating_point() else "class"
+        if self._kind == "number" and len(self._targets) > 1 and bool((self._targets == self._targets[0]).all()):
+            what = f"every target of {self.name} is {float(self._targets[0]):g}"
+            raise DataError(what, where="data", expected="numbers that differ")
         if self.target_kind not in (None, self._kind):
             found = f"the targets are {str(self._targets.dtype).removeprefix('torch.')}, one a sample"
             what = f"{found}, and data.target_kind is {self.target_kind}"
@@ -216,7 +225,13 @@ def _targets_of(part: Dataset[Any], size: int) -> Tensor | None:
     """All targets of a dataset without a look at its samples; None where they are not to be had as numbers."""
     if isinstance(part, Subset):
         whole = _targets_of(part.dataset, len(part.dataset))  # type: ignore[arg-type]
-        return None if whole is None else whole[torch.as_tensor(part.indices)]
+        if whole is None:
+            return None
+        indices = torch.as_tensor(part.indices)
+        if len(indices) and not -len(whole) <= int(indices.min()) <= int(indices.max()) < len(whole):
+            what = f"a Subset takes sample {int(indices.max())} of {len(whole):,}"
+            raise DataError(what, where="data", expected=f"numbers from 0 to {len(whole) - 1}")
+        return whole[indices]
     given = part.tensors[-1] if isinstance(part, TensorDataset) else getattr(part, "targets", None)
     try:
         targets = given if isinstance(given, Tensor) else tensor_of(np.asarray(given))
@@ -234,26 +249,6 @@ def _same(target: Tensor, known: Tensor) -> bool:
     kind = torch.float32 if target.is_floating_point() else torch.int64
     one, other = (tensor.detach().cpu().reshape(-1).to(kind) for tensor in (target, known))
     return bool(torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all())
-
-
-def check_sample(inputs: Any, target: Any, row: int) -> None:
-    """Raises DataError for a sample that cannot be learned from."""
-    named = inputs.items() if isinstance(inputs, dict) else [("inputs", inputs)]
-    for name, tensor in [*named, ("target", target)]:
-        may_lack = name == "target" and isinstance(tensor, Tensor) and tensor.numel() > 1
-        if not isinstance(tensor, Tensor):
-            is_text = isinstance(tensor, (list, tuple)) and len(tensor) and isinstance(tensor[0], str)
-            found = "text" if is_text else f"a {type(tensor).__name__}"
-            raise DataError(f"{name} is {found}", where=f"data, sample {row}", expected="a tensor, array or number")
-        finite = torch.where(tensor.isnan(), 0.0, tensor.float()) if may_lack else tensor.float()
-        if tensor.is_floating_point() and not bool(finite.isfinite().all()):
-            is_large = bool(tensor.isfinite().all())
-            found = "values too large for float32" if is_large else "NaN or infinite values"
-            expected = "numbers up to 3.4e38" if is_large else "finite numbers"
-            raise DataError(f"{name} has {found}", where=f"data, sample {row}", expected=expected)
-    if (target.ndim > 2 and target.numel() != 1) or not target.numel():
-        found = f"the target has shape {list(target.shape[1:])}"
-        raise DataError(found, where=f"data, sample {row}", expected="one number, or several, [T]")
 
 
 def _update(digest: Any, inputs: Any) -> None:

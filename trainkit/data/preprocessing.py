@@ -180,6 +180,8 @@ def column_quantiles(numbers: np.ndarray, most: int) -> Tensor:
         float32 [F, Q].
     """
     shares = np.linspace(0, 1, max(2, min(most, len(numbers))))
+    if not numbers.shape[1]:
+        return torch.zeros(0, len(shares))
     found = np.nanquantile(numbers.astype(np.float64), shares, axis=0).T
     return torch.from_numpy(np.maximum.accumulate(found.astype(np.float32), axis=1))
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainkit.data.text_files import check_header, check_text
 from trainkit.data.values import MISSING_WORDS
 from trainkit.errors import DataError, first_line, near_file
 
@@ -53,6 +54,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def _reason(error: Exception) -> str:
     """The first line of an error, without the names of pandas' parts."""
     line = first_line(error)
+    if isinstance(error, pd.errors.ParserWarning) and "names does not match" in line:
+        return "rows have more cells than the first line has names"
     return line.removeprefix("Error tokenizing data. ").removeprefix("C error: ")
 
 
@@ -80,8 +83,11 @@ def _extension(path: Path) -> str:
 
 def _read_text(path: Path, extension: str) -> pd.DataFrame:
     separator = SEPARATORS[extension]
+    check_text(path, compressed=extension.endswith(".gz"))
     names = _header(path, separator, compressed=extension.endswith(".gz"))
     _check_names(path, names)
+    if len(names) == 1 and "\n" in names[0].strip():
+        raise DataError(f"a quote in the first line of {path.name} is not closed", where=str(path))
     other = next((mark for mark in ";\t,|" if mark in names[0]), None) if len(names) == 1 else None
     if other:
         shown = "a tab" if other == "\t" else f"'{other}'"
@@ -100,6 +106,7 @@ def _read_text(path: Path, extension: str) -> pd.DataFrame:
             low_memory=False,
             **EXACT_NUMBERS,
         )
+    check_header(path, names, frame)
     return frame
 
 

@@ -17,6 +17,11 @@ from trainkit.errors import DataError
 Role: TypeAlias = str
 """What such a column is for: ``group``, ``time`` or ``weight``."""
 
+WEIGHTS = (1e-20, 1e20)
+"""Least and greatest weight above 0: what float32 can add up and divide by without losing it."""
+
+WEIGHT_RANGE = "0, or a number from 1e-20 to 1e20"
+
 
 def role_words(roles: Mapping[Role, str | None]) -> list[str]:
     """What the line on the data says of such columns: ``ordered by when``, ``weighted by w``."""
@@ -69,6 +74,8 @@ def weights_of(column: Column, splits: Splits) -> Tensor:
     values: Floats = numbers.values
     bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     _refuse(column, "weight", np.union1d(numbers.bad, bad), "a number ≥ 0 in every row")
+    least, most = WEIGHTS
+    _refuse(column, "weight", np.flatnonzero((values > most) | ((values > 0) & (values < least))), WEIGHT_RANGE)
     for part, rows in splits.parts().items():
         if len(rows) and part != "test" and not values[rows].any():
             what = f"every weight of the {part} part is 0"

@@ -138,7 +138,7 @@ def collate(samples: list[Any]) -> Any:
     """
     try:
         return default_collate(samples)
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, RuntimeError, ValueError, OverflowError) as error:
         raise DataError(
             f"samples do not make a batch: {str(error).splitlines()[0].removeprefix('default_collate: ')}",
             where="data.train",

@@ -24,7 +24,7 @@ from trainkit.data.several import SeveralTargets, label_strata
 from trainkit.data.sources import TensorSource
 from trainkit.data.splits import EXTRA
 from trainkit.data.targets import TargetColumn
-from trainkit.data.values import Column
+from trainkit.data.values import Column, distinct_texts, has_decimal_commas, holds_nested
 from trainkit.errors import DataError, did_you_mean, one_of
 from trainkit.types import DataSpec, Inputs, TargetKind
 
@@ -120,7 +120,8 @@ class TableData(DataModule):
             rows = [f"{row} of {path}" for path, size in sized for row in range(size)]
             self._frame = pd.concat(frames, ignore_index=True).set_axis(rows, axis=0)
         own = self._frame.iloc[: sum(size for part, size in self.sizes.items() if not part.startswith(EXTRA))]
-        self.duplicates = int(own.duplicated().sum()) if len(own) <= LARGEST_COMPARED else 0
+        plain = own.loc[:, [not holds_nested(own[name]) for name in own.columns]]
+        self.duplicates = int(plain.duplicated().sum()) if len(own) <= LARGEST_COMPARED else 0
         for role, name in self.roles.items():
             if name is not None:
                 self.column(role, name)
@@ -227,6 +228,19 @@ class TableData(DataModule):
         with torch.no_grad():
             matrix = self._inputs(as_matrix=True)(self.source.inputs)
         return np.asarray(matrix.numpy())
+
+    def notes(self) -> list[str]:
+        """Columns that were meant to be numbers and are none, besides what is said of every kind of data."""
+        encoder = self.reader.encoder
+        doubted = [name for name in (*encoder.category_names, *encoder.ignored) if name in self._frame.columns]
+        spoilt = [name for name in doubted if name not in self.ignore and has_decimal_commas(self._texts(name))]
+        more = ", …" * (len(spoilt) > 4)
+        said = f"{', '.join(spoilt[:4])}{more}: numbers with decimal commas are read as texts; write decimal points"
+        return [*super().notes(), *([said] if spoilt else [])]
+
+    def _texts(self, name: str) -> list[str]:
+        column = self._frame.loc[:, name].iloc[:MOST_QUANTILES]
+        return [] if holds_nested(column) else distinct_texts(column).texts
 
     def describe(self) -> str:
         """Rows, kinds of columns, missing cells, and what is ignored and why."""

@@ -17,6 +17,7 @@ from trainkit.data.values import (
     Floats,
     Ints,
     distinct_texts,
+    has_decimal_commas,
     parse_numbers,
     row_list,
     sorted_texts,
@@ -27,6 +28,10 @@ from trainkit.types import TargetKind
 
 MAX_CLASSES_OF_INTEGERS = 20
 ROWS_PER_CLASS_OF_INTEGERS = 5
+SLIPS = 0.1
+"""Share of the rows up to which texts among numbers are taken for slips."""
+
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,10 @@ class TargetColumn:
             raise DataError(
                 f"target kind '{kind}' is unknown", where="data.target_kind", expected="one of class, number"
             )
-        kind = kind or infer_target_kind(column)
+        if kind is None:
+            kind = infer_target_kind(column)
+            if kind == "class":
+                _refuse_spoilt_numbers(column)
         if kind == "number":
             values = _number_values(column)
             if values.min() == values.max():
@@ -161,15 +169,41 @@ def infer_target_kind(column: Column) -> TargetKind:
     return "class" if few and all(value.is_integer() for value in distinct.tolist()) else "number"
 
 
+def _refuse_spoilt_numbers(column: Column) -> None:
+    """Raises DataError for classes nearly all of which are numbers, of many values: a number with slips in it."""
+    if dtypes.is_bool_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
+        return
+    hint = "data.target_kind=class, if they are classes"
+    texts = distinct_texts(column).texts
+    if has_decimal_commas(texts):
+        what = f"target '{column.name}' holds numbers with decimal commas, such as '{texts[0]}'"
+        raise DataError(what, where="data.target", expected="decimal points", hint=hint)
+    numbers = parse_numbers(column)
+    distinct = len(pd.unique(numbers.values[np.isfinite(numbers.values)]))
+    if 0 < len(numbers.bad) <= len(column) * SLIPS and distinct > MAX_CLASSES_OF_INTEGERS:
+        text, row = column.iloc[numbers.bad[0]], column.index[numbers.bad[0]]
+        raise DataError(
+            f"target '{column.name}' is '{text}' in row {row}, where nearly all are numbers",
+            where="data.target",
+            expected="a number in every row, or classes",
+            hint=hint,
+        )
+
+
 def _number_values(column: Column) -> Floats:
     numbers = parse_numbers(column)
-    wrong = numbers.bad if len(numbers.bad) else np.flatnonzero(~np.isfinite(numbers.values))
+    wrong = numbers.bad if len(numbers.bad) else np.flatnonzero(~(np.abs(numbers.values) <= MAX_FLOAT32))
     if len(wrong):
         value = column.iloc[wrong[0]]
         shown = f"'{value}'" if isinstance(value, str) else f"{value}"
         raise DataError(
             f"target '{column.name}' is {shown} in row {column.index[wrong[0]]}",
             where="data.target",
-            expected="a finite number in every row",
+            expected=f"a finite number{_below(value)} in every row",
         )
     return numbers.values
+
+
+def _below(value: object) -> str:
+    """What to add where a number is finite, but too large."""
+    return " below 3.4e+38 in size" if isinstance(value, float) and np.isfinite(value) else ""

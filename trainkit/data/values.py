@@ -28,9 +28,16 @@ MISSING_WORDS = frozenset(
 )
 """Texts that stand for a missing value; ``None`` is one only among numbers and dates, for it is a category to many."""
 
+FEW_WITH_COMMAS = 10
+"""Distinct texts, up to which those like 3,4 may well be names."""
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:[.,]\d+)+|[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
+_BEYOND = 2**1023
+"""Whole numbers from here on may be too large for a float64; they count as infinite."""
+
 _NESTED = (list, tuple, dict, set, np.ndarray)
 
 
@@ -66,6 +73,8 @@ def canonical_text(value: object) -> str | None:
         return _canonical_string(value.strip())
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
+    if isinstance(value, np.timedelta64):
+        return None if np.isnat(value) else _canonical_number(value / np.timedelta64(1, "s"))
     if isinstance(value, int | np.integer):
         return str(int(value))
     if isinstance(value, float | np.floating):
@@ -130,6 +139,8 @@ def _number_of(value: object) -> float | None:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
     if isinstance(value, bool | np.bool_ | int | float | np.integer | np.floating):
+        if isinstance(value, int) and abs(value) >= _BEYOND:
+            return math.inf if value > 0 else -math.inf
         return float(value)
     text = text_or_missing(value)
     if text is None:
@@ -143,6 +154,11 @@ def text_or_missing(value: object) -> str | None:
         return None
     text = str(value).strip()
     return None if text in MISSING_WORDS or text == "None" else text
+
+
+def has_decimal_commas(texts: Sequence[str]) -> bool:
+    """Whether a column's many distinct texts are all numbers that were written with commas."""
+    return len(texts) > FEW_WITH_COMMAS and all(_DECIMAL_COMMA.fullmatch(text) for text in texts)
 
 
 def holds_nested(column: Column) -> bool:

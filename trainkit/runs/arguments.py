@@ -141,6 +141,10 @@ def _listed(group: str, names: Any) -> str:
 
 
 def _text(path: str | Path | None) -> str | None:
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(
+            f"a run is given as a {type(path).__name__}", where="resume_from, init_from", expected="a path"
+        )
     return None if path is None else os.fspath(path)
 
 
@@ -168,4 +172,4 @@ def take_job(config: DictConfig) -> list[str]:
         output = Path(hydra.runtime.output_dir)
         short = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
         OmegaConf.update(config, "run.dir", str(short), force_add=True)
-    return list(hydra.overrides.task)
+    return [str(text) for text in OmegaConf.to_container(hydra.overrides.task, resolve=False)]  # type: ignore[union-attr]

@@ -16,6 +16,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
 from trainkit.config.copying import copied
@@ -25,7 +26,7 @@ from trainkit.config.targets import resolve_target
 from trainkit.data import DataModule, LoaderData, Splits
 from trainkit.data.augment import Augment
 from trainkit.data.preprocessing import AsFloat
-from trainkit.errors import ConfigError, DataError, TrainkitError
+from trainkit.errors import ConfigError, DataError, TrainkitError, first_line
 from trainkit.models import Network
 from trainkit.models import auto as auto_model
 from trainkit.optim import OptimizerFactory, SchedulerFactory
@@ -87,6 +88,7 @@ def build_parts(config: DictConfig, live: LiveObjects | None = None, splits: Spl
     is_begun = splits is not None or config.get("resume_from") is not None
     model = live.model if live.model is not None else build(without_weights(config.model, is_begun), "model")
     if isinstance(model, nn.Module):
+        _check_weights(model)
         _keep_resolved(parts, model)
         parts.network = Network(model, input_module(data, model), task.merge)
         lay_out(parts.network, config, data.spec)
@@ -109,6 +111,15 @@ def without_weights(node: DictConfig, is_begun: bool = True) -> DictConfig:
     own = copied(node)
     own.weights = None
     return own
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Raises ConfigError for weights that have no size or no values yet."""
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        fault = "no size yet" if is_lazy(tensor) else "no values (device meta)" if tensor.is_meta else None
+        if fault:
+            expected = "a net with its weights" if tensor.is_meta else "layers that are told their sizes"
+            raise ConfigError(f"'{name}' of the model has {fault}", where="model", expected=expected)
 
 
 def _keep_resolved(parts: Parts, model: nn.Module) -> None:
@@ -177,10 +188,8 @@ def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, TrainkitError):
             raise cause from None
-        if cause is None or isinstance(cause, (TypeError, ValueError, OSError, RuntimeError, KeyError)):
-            target, where = _failed(node, where, str(error))
-            raise ConfigError(f"{target} cannot be built: {cause or error}".splitlines()[0], where=where) from error
-        raise
+        target, where = _failed(node, where, str(error))
+        raise ConfigError(f"{target} cannot be built: {first_line(cause or error)}", where=where) from error
     if kind is not None and not isinstance(built, kind):
         raise ConfigError(f"{where} is a {type(built).__name__}", where=where, expected=f"a {kind.__name__}")
     return built

@@ -178,6 +178,9 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
             raise _forward_error(parts, prepared, error) from error
         if not isinstance(outputs, Tensor):
             raise ConfigError(f"the model gives a {type(outputs).__name__}", where="model", expected="one tensor")
+        if not outputs.is_floating_point():
+            kind = str(outputs.dtype).removeprefix("torch.")
+            raise ConfigError(f"the model gives {kind}", where="model", expected="floating-point numbers")
         task.check(merged_outputs(task, network, outputs), target)
         weight = [tensor.to(device) for tensor in weight]
         if parts.augment is None:
@@ -189,10 +192,25 @@ def dry_batch(parts: Parts, device: torch.device) -> DryBatch:
             )
         if loss_sum.requires_grad:
             torch.autograd.backward(loss_sum)
+        elif any(parameter.requires_grad for parameter in network.parameters()):
+            what = "the loss does not depend on the weights"
+            raise ConfigError(what, where="model, task", expected="outputs that are not detached")
         loss = float(loss_sum.detach() / (total or 1.0))
-    if loss != loss:
-        raise ConfigError("the first loss is nan", where="model")
+        if loss != loss:
+            raise ConfigError("the first loss is nan", where="model")
+        _check_evaluation(parts, network.eval(), inputs)
     return DryBatch(loss, parts.task.chance())
+
+
+def _check_evaluation(parts: Parts, network: Network, inputs: Inputs) -> None:
+    """Raises ConfigError for a net that trains, and fails or gives no numbers in evaluation."""
+    try:
+        with torch.no_grad():
+            outputs = network(inputs)
+    except Exception as error:
+        raise _forward_error(parts, network.inputs(inputs), error) from error
+    if bool(outputs.isnan().any()):
+        raise ConfigError("the model gives nan in evaluation", where="model", expected="numbers, as in training")
 
 
 def _augmented_loss(

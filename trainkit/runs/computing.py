@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from trainkit.errors import ConfigError, did_you_mean
+from trainkit.errors import ConfigError, did_you_mean, first_line
 from trainkit.models import Network
 from trainkit.types import DataSpec
 
@@ -54,6 +54,12 @@ def check_computing(network: Network, trainer: DictConfig, on_gpu: bool) -> None
         )
     if trainer.compile and (missing := missing_compiler(on_gpu)):
         raise ConfigError(f"trainer.compile has {missing}", where="trainer.compile", expected="false on this machine")
+    if isinstance(trainer.compile, DictConfig):
+        try:
+            torch.compile(nn.Identity(), **{str(key): value for key, value in trainer.compile.items()})
+        except Exception as error:  # torch has kinds of its own for each part
+            what = f"torch.compile does not take these settings: {first_line(error)}"
+            raise ConfigError(what, where="trainer.compile") from error
     matching(network.net, trainer.activation_checkpointing or [])
 
 

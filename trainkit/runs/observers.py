@@ -12,6 +12,7 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from trainkit.config.copying import copied
+from trainkit.config.targets import resolve_target
 from trainkit.errors import ConfigError
 from trainkit.rundir import RunDirectory
 from trainkit.runs.build import build
@@ -35,6 +36,7 @@ def build_callbacks(parts: Parts, run: RunDirectory | None = None) -> list[L.Cal
     Raises:
         ConfigError: One cannot be built, watches a value nobody logs, or cannot work here.
     """
+    check_loggers(parts)
     names = [*logged_names(parts), "lr", "grad_norm", "train/samples_per_second"]
     if not len(parts.data.splits.val):
         names = [name for name in names if not name.startswith("val/")]
@@ -92,6 +94,14 @@ def _filled(node: DictConfig, values: dict[str, Any], where: str) -> DictConfig:
             raise ConfigError(f"{where}.{key} is not given{why}", where=f"{where}.{key}", hint=f"{where}.{key}=…")
         copy[key] = values[key]
     return copy
+
+
+def check_loggers(parts: RunParts) -> None:
+    """Raises ConfigError for a class in the config that is no logger, before the run has a directory to log to."""
+    for name, node in (parts.config.get("logger") or {}).items():
+        kind = None if node is None else resolve_target(str(node["_target_"]), f"logger.{name}._target_")
+        if isinstance(kind, type) and not issubclass(kind, Logger):
+            raise ConfigError(f"logger.{name} is a {kind.__name__}", where=f"logger.{name}", expected="a Logger")
 
 
 def build_loggers(parts: RunParts, run: RunDirectory, resume_step: int) -> list[Logger]:
