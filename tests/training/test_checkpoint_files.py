@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +32,9 @@ def test_a_failed_save_leaves_nothing(run: RunDirectory, monkeypatch: pytest.Mon
     io = AtomicCheckpointIO()
     io.save_checkpoint({"value": 1}, target)
 
-    def half(checkpoint: dict[str, Any], path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError("no space left on device")
+    def half(checkpoint: dict[str, Any], file: Any) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(RunError, match=r"step-1\.ckpt' cannot be written: no space left"):
@@ -66,12 +67,12 @@ def test_every_checkpoint_of_a_run_is_plain_and_known_by_its_checksum(job: Calla
 def test_the_loop_is_killed_in_the_middle_of_a_save(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
     save, saves = torch.save, 0
 
-    def third_fails(checkpoint: Any, path: Path) -> None:
+    def third_fails(checkpoint: Any, file: Any) -> None:
         nonlocal saves
         saves += 1
-        save(checkpoint, path)
+        save(checkpoint, file)
         if saves == 3:
-            raise OSError("killed")
+            raise OSError(errno.EIO, "killed")
 
     monkeypatch.setattr(torch, "save", third_fails)
     killed = job().fit()
