@@ -30,8 +30,8 @@ def test_a_failed_save_leaves_nothing(run: RunDirectory, monkeypatch: pytest.Mon
     io = AtomicCheckpointIO()
     io.save_checkpoint({"value": 1}, target)
 
-    def half(checkpoint: dict[str, Any], path: Path) -> None:
-        path.write_bytes(b"half")
+    def half(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", half)
