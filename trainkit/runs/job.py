@@ -70,6 +70,8 @@ def asked_job(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -
     place = OmegaConf.select(config, "run.dir")
     if place and RunDirectory(Path(place)).exists():
         return _continued(RunDirectory.open(place), config, live, overrides)
+    if place and RunDirectory(Path(place)).result.is_file():
+        raise RunError(f"'{RunDirectory(Path(place)).config}' is missing", where="run.dir", hint="another run.dir")
     parent = open_parent(config, [*overrides, *live.named])
     if parent is None:
         return Job(config, overrides=overrides)
