@@ -6,12 +6,13 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint clean
+.PHONY: help demo test test-all faults lint clean
 
 help:
 	@echo "make demo       install into .venv and train the default model on real data"
 	@echo "make test       install into .venv and run the tests"
 	@echo "make test-all   the tests that need servers or browsers as well"
+	@echo "make faults     kills, corruptions, bad inputs, hostile files, failing disks: all of them, for an hour"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove .venv and caches"
 
@@ -23,6 +24,9 @@ test: .venv/.installed-test
 
 test-all: .venv/.installed-test
 	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m ""
+
+faults: .venv/.installed-test
+	.venv/bin/python -m pytest -n logical --maxprocesses 4 --timeout 3600 -m faults tests/faults
 
 lint: .venv/.installed-dev
 	.venv/bin/ruff check .

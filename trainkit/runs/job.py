@@ -82,14 +82,13 @@ def asked_job(config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -
 
 
 def _continued(directory: RunDirectory, config: DictConfig, live: LiveObjects, overrides: Sequence[str]) -> Job:
+    say_changes(directory)  # before what follows from them is refused
     stored = continued_config(directory, config, [*overrides, *live.named])
     if directory.status() == "completed":
-        say_changes(directory)
         return Job(stored, directory, is_finished=True)
     stored = taken_up(directory, stored, config, live, "run.dir", overrides)
     _check_files(directory)
     checkpoint, broken = usable_checkpoint(directory)
-    say_changes(directory)
     return Job(stored, directory, None, checkpoint, broken)
 
 
