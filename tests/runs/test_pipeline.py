@@ -189,7 +189,7 @@ def test_a_run_that_fails_says_why_and_can_go_on(cli: Cli, monkeypatch: pytest.M
     code, out, err = cli("fit", "run.dir=run")
     assert (code, out) == (2, "") and err.startswith(text) and "run.trust=[failing_net]" in err
     code, out, err = cli("fit", "run.dir=run", "run.trust=[failing_net]")
-    assert (code, err) == (0, "") and "continues from step-3.ckpt\n" in out
+    assert (code, err) == (0, "") and "continues from step-2.ckpt\n" in out
     assert run.status() == "completed" and not run.error.exists()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import pytest
 
-from trainkit.training import Interrupted, StopFlag, all_saved
+from trainkit.training import Interrupted, StopFlag, all_saved, heeded
 
 if TYPE_CHECKING:
     from tests.training.conftest import Job
@@ -148,3 +148,10 @@ def test_sigusr1_saves_and_training_goes_on(job: Callable[..., Job], handlers: d
     last, saved = (entry["step"] for entry in all_saved(outcome.run))
     assert last == outcome.trainer.global_step and 13 <= saved < 20
     assert standing() == handlers
+
+
+def test_a_signal_to_save_before_training_ends_nothing() -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    with heeded():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) == before

@@ -97,15 +97,19 @@ class DatasetData(DataModule):
         rows: Sequence[int] = range(len(self.source))
         if known is not None and len(self.source) > SAMPLED:
             rows = np.linspace(0, len(self.source) - 1, SAMPLED).astype(int).tolist()
-        first: dict[str, list[int]] | None = None
+        first = dict[int, tuple[int, dict[str, list[int]]]]()
         digest, targets, deadline = hashlib.sha256(), list[Tensor](), time.monotonic() + READ_SECONDS
         with seeded(0):
             for row in rows:
                 inputs, target = self.source.unpack(collate([read_sample(self.source, row)]))
                 check_sample(inputs, target, row)
+                place = int(np.searchsorted(self.source.offsets, row, side="right"))
                 shapes = shapes_of(inputs)
-                if shapes != (first := first or shapes):
-                    what = f"the inputs have the shape {shown(shapes)}, and those of sample 0 {shown(first)}"
+                before, known_shapes = first.setdefault(place, (row, shapes))  # parts may be of several sizes
+                if shapes != known_shapes:
+                    what = (
+                        f"the inputs have the shape {shown(shapes)}, and those of sample {before} {shown(known_shapes)}"
+                    )
                     raise DataError(what, where=f"data, sample {row}", expected="one shape in all samples")
                 if known is not None and not _same(target, known[row]):
                     return False

@@ -188,8 +188,10 @@ def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, TrainkitError):
             raise cause from None
-        target, where = _failed(node, where, str(error))
-        raise ConfigError(f"{target} cannot be built: {first_line(cause or error)}", where=where) from error
+        if cause is None or isinstance(cause, (TypeError, ValueError, OSError, RuntimeError, KeyError)):
+            target, where = _failed(node, where, str(error))
+            raise ConfigError(f"{target} cannot be built: {first_line(cause or error)}", where=where) from error
+        raise  # a bug of whoever wrote it keeps its traceback
     if kind is not None and not isinstance(built, kind):
         raise ConfigError(f"{where} is a {type(built).__name__}", where=where, expected=f"a {kind.__name__}")
     return built

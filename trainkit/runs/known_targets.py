@@ -7,29 +7,17 @@ from typing import Any
 import numpy as np
 
 from trainkit.data import DataModule
-from trainkit.errors import DataError, one_of
+from trainkit.errors import DataError
 
 
 def check_known(data: DataModule) -> None:
     """Raises DataError for a part of several targets in which no row has any."""
-    if data.spec.target_kind == "class":
-        _check_classes(data)
     if not data.spec.target_names and data.spec.target_kind != "multilabel":
         return
     for part, rows in data.splits.parts().items():
         if len(rows) and np.isnan(data.targets(part)).all():
             what = f"no row of the {part} part has a target"
             raise DataError(what, where="data", expected="at least one that is not missing in each part")
-
-
-def _check_classes(data: DataModule) -> None:
-    """Raises DataError for a part none of whose classes is learned."""
-    learned = np.unique(data.targets("train")) if len(data.splits.train) else np.empty(0, np.int64)
-    for part, rows in data.splits.parts().items():
-        if len(rows) and len(learned) and not np.isin(data.targets(part), learned).any():
-            what = f"no class of the {part} part occurs among those to train on"
-            expected = one_of([data.spec.class_names[place] for place in learned], limit=8)
-            raise DataError(what, where="data", expected=expected)
 
 
 def decided(data: DataModule) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from trainkit.runs.schedule import run_schedule
 from trainkit.runs.slurm import SlurmRun
 from trainkit.runs.warm_start import take_weights
 from trainkit.runs.workers import settle_workers
-from trainkit.training import best_saved, best_score, usable_checkpoint
+from trainkit.training import best_saved, best_score, heeded, usable_checkpoint
 
 LOADED = ("model", "module", "data", "task")
 """Sections whose objects ``load_run`` takes again."""
@@ -62,7 +62,7 @@ def run_pipeline(config: DictConfig, live: LiveObjects, overrides: Sequence[str]
     slurm = SlurmRun(config)
     if config.run.dir is None and (earlier := slurm.earlier()) is not None:
         config.run.dir = str(earlier)
-    with ExitStack() as stack:
+    with heeded(), ExitStack() as stack:
         if config.run.dir and RunDirectory(Path(config.run.dir)).exists():
             stack.enter_context(locked(RunDirectory.open(config.run.dir)))
         job = asked_job(config, live, overrides)

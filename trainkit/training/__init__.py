@@ -26,7 +26,7 @@ from trainkit.training.saved import (
     step_of,
     usable_checkpoint,
 )
-from trainkit.training.signals import Interrupted, StopFlag
+from trainkit.training.signals import Interrupted, StopFlag, heeded
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -53,6 +53,7 @@ __all__ = [
     "checkpoint_path",
     "clock",
     "close",
+    "heeded",
     "is_out_of_memory",
     "load_best_weights",
     "make_plain",

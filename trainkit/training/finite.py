@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,10 @@ class FiniteGuard:
         self.policy, self.where, self.tell, self.roll_back = policy, where, tell, roll_back
         self.skipped, self._last, self._row = 0, -1, 0
         self._targets: dict[int, int] = {}
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: a copy of a module, as averages make it, is of the same run."""
+        return self
 
     def judge(self, step: int, epoch: int, cause: str) -> None:
         """Told of a step that is not to be made.

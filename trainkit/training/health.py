@@ -6,6 +6,7 @@ import math
 import statistics
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import nn
@@ -36,6 +37,10 @@ class Health:
         self._zeros: Counter[str] = Counter()
         self._spikes = 0
         self._told: set[str] = set()
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: a copy of a module, as averages make it, is of the same run."""
+        return self
 
     def see_loss(self, step: int, loss: float) -> None:
         """Takes in the loss of a logged window.

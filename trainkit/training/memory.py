@@ -6,7 +6,7 @@ import gc
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import nn
@@ -40,6 +40,10 @@ class MemoryGuard:
 
     def __init__(self, tell: Callable[[str], None], can_cut: bool = True) -> None:
         self.tell, self.can_cut, self.halvings = tell, can_cut, 0
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: a copy of a module, as averages make it, is of the same run."""
+        return self
 
     def cut(self, step: Step) -> Step:
         """A step with its micro-batches cut, none smaller than a sample."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -12,6 +14,21 @@ import torch
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 CAUGHT = (*STOPPING, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))  # which Windows has not
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Lets a signal to save pass where there is nothing to save yet, or any more, instead of ending the process."""
+    names = [number for number in CAUGHT if number not in STOPPING and signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        names = []
+    for number in names:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number in names:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Interrupted(Exception):
