@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,3 +138,38 @@ def test_epochs_differ_in_order(setting: str) -> None:
     orders = [data.train_loader(seed=0).order(epoch) for epoch in range(4)]
     for one, other in itertools.combinations(orders, 2):
         assert not torch.equal(one, other)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_a_group_of_processes_that_is_killed(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    options = (*WINE, *COMMON, "trainer.devices=2", "model.dropout=0.3", "trainer.max_epochs=40")
+    command = [sys.executable, "-m", "trainkit.cli", "fit"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    assert subprocess.run([*command, "run.dir=whole", *options], check=False, **quiet).returncode == 0
+    killed = RunDirectory(tmp_path / "killed")
+    for arguments in (("run.dir=killed", *options), ("run.dir=killed",)):
+        before = killed.last.read_bytes() if killed.last.is_file() else None
+        process = subprocess.Popen([*command, *arguments], **quiet)
+        while process.poll() is None and (not killed.last.is_file() or killed.last.read_bytes() == before):
+            time.sleep(0.02)
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+        time.sleep(1.0)
+        left = [text for text in commands() if "trainkit.runs.worker" in text and str(killed.path) in text]
+        assert left == [], "workers go on without the process that started them"
+    assert subprocess.run([*command, "run.dir=killed"], check=False, **quiet).returncode == 0
+    found = different(RunDirectory(tmp_path / "whole"), killed)
+    for _ in range(2):
+        record_property("kill", int(not found))
+    assert found == []
+
+
+def commands() -> list[str]:
+    """Command lines of all processes."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended since
+            found.append(file.read_text(encoding="utf-8").replace("\0", " "))
+    return found

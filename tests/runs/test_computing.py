@@ -173,6 +173,11 @@ def test_no_compiler_is_told_before_training(cli: Cli, monkeypatch: pytest.Monke
     assert code == 2 and err.startswith("trainer.compile has no C++ compiler\n") and not (tmp_path / "run").exists()
 
 
+def test_a_module_of_ones_own_decides_on_its_gradients(cli: Cli, own: Any) -> None:
+    code, _, err = cli("fit", "run.dir=run", *OWN, "trainer.on_nonfinite=skip")
+    assert code == 2 and "trainer.on_nonfinite=skip does not reach into a LightningModule of your own\n" in err
+
+
 @pytest.mark.parametrize("setting", ["ema=0.9", "compile=true", f"{CHECKPOINTING.split('.')[1]}=[net]"])
 def test_a_module_of_ones_own_sees_to_itself(setting: str, cli: Cli, own: Any) -> None:
     code, _, err = cli("fit", "run.dir=run", *OWN, f"trainer.{setting}")

@@ -180,6 +180,9 @@ def trainer_options(parts: ModuleParts, devices: Devices) -> dict[str, Any]:
         if trainer[key]:
             what = f"trainer.{key} does not reach into a LightningModule of your own"
             raise ConfigError(what, where=f"trainer.{key}", expected="null or false", hint="see to it in the module")
+    if trainer.on_nonfinite != "stop":
+        what = f"trainer.on_nonfinite={trainer.on_nonfinite} does not reach into a LightningModule of your own"
+        raise ConfigError(what, where="trainer.on_nonfinite", expected="stop")
     if not parts.module.automatic_optimization:
         _refuse_by_hand(parts)
     if trainer.clip_norm is not None and trainer.clip_value is not None:

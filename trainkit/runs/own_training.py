@@ -33,7 +33,7 @@ from trainkit.runs.own_module import (
 from trainkit.runs.own_module import trainer_options as common_options
 from trainkit.runs.own_trial import Look, mode_of
 from trainkit.runs.parts import ModuleParts
-from trainkit.runs.train import TrainOutcome, peak_memory, quiet_lightning
+from trainkit.runs.train import TrainOutcome, peak_memory, quiet_lightning, too_large
 from trainkit.runs.weights import save_state, stored_fingerprint
 from trainkit.training import (
     AtomicCheckpointIO,
@@ -43,6 +43,7 @@ from trainkit.training import (
     ProgressLine,
     StopFlag,
     close,
+    is_out_of_memory,
     load_best_weights,
     step_of,
 )
@@ -84,6 +85,10 @@ def train_own(
             run_on(trainer.fit, parts.module, parts, loaders, ckpt_path=path, weights_only=True)
         except Interrupted as stop:
             interrupted = stop.signum
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise too_large(parts, error) from error
         finally:
             writer.stop.restore()
             writer.close()

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from trainkit.data import LoaderData
 from trainkit.data.ahead import Ahead
 from trainkit.errors import RunError
 from trainkit.rundir import RunDirectory
@@ -24,7 +25,7 @@ from trainkit.runs.computing import computing
 from trainkit.runs.devices import Devices
 from trainkit.runs.features import features_of
 from trainkit.runs.hparams import log_settings
-from trainkit.runs.parts import Parts
+from trainkit.runs.parts import Parts, RunParts
 from trainkit.runs.schedule import evaluated_at_once, run_schedule
 from trainkit.runs.trainers import build_trainer, train_module, watch
 from trainkit.runs.weights import save_weights
@@ -107,7 +108,7 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise _too_large(parts, error) from error
+            raise too_large(parts, error) from error
         finally:
             progress.writer.stop.restore()
             for fetcher in (loader.fetcher, *(part.fetcher for part in validation)):
@@ -131,11 +132,18 @@ def train(parts: Parts, run: RunDirectory, devices: Devices, checkpoint: Path | 
     )
 
 
-def _too_large(parts: Parts, error: BaseException) -> RunError:
-    """What is to be said where memory runs out and no smaller micro-batch helps."""
+def too_large(parts: RunParts, error: BaseException) -> RunError:
+    """What is to be said where memory runs out and no smaller micro-batch helps.
+
+    Args:
+        parts: Of the run.
+        error: What torch said.
+    """
     trainer, data = parts.config.trainer, parts.data
     hint = f"data.eval_batch_size={max(1, data.eval_batch_size // 2)} if it was in validation, a smaller model"
-    if trainer.devices > 1:
+    if isinstance(data, LoaderData):
+        hint = "smaller batches of the loaders, and trainer.accumulate=2 for the same steps; a smaller model"
+    elif trainer.devices > 1:
         hint = f"trainer.accumulate={2 * trainer.accumulate}, which processes cannot choose by themselves; {hint}"
     return RunError(f"out of memory: {str(error).splitlines()[0]}", where="trainer, data", hint=hint)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
 import pickle
 import runpy
+import signal
 import sys
 import types
 from collections.abc import Sequence
@@ -30,6 +32,9 @@ from trainkit.runs.parts import LiveObjects, ModuleParts, trained_net
 from trainkit.runs.stored import load_config
 from trainkit.runs.train import train
 from trainkit.training import usable_checkpoint
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux's ``prctl``."""
 
 
 def main(run_dir: str, folder: str, callbacks: Sequence[L.Callback] = ()) -> bool:
@@ -67,6 +72,16 @@ def main(run_dir: str, folder: str, callbacks: Sequence[L.Callback] = ()) -> boo
     return "error" not in outcome
 
 
+def die_with_parent() -> None:
+    """Has Linux kill this process when its parent dies: one that goes on would write into a run that was continued."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died in between
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def leave_group() -> None:
     """Ends the threads of the process group, under which an interpreter that ends may be aborted."""
     if torch.distributed.is_initialized():
@@ -94,5 +109,6 @@ def _import_main(script: str, argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     if main(sys.argv[1], sys.argv[2]):  # else others may wait for this process, and leaving would wait for them
         leave_group()
