@@ -199,8 +199,8 @@ def assert_clean(tally: Tally) -> None:
     assert not with_faults, "\n\n".join([str(tally), *with_faults])
 
 
-def test_sixty_corruptions(runs: Runs, tmp_path: Path) -> None:
-    assert_clean(carry_out(runs, 60, tmp_path))
+def test_forty_corruptions(runs: Runs, tmp_path: Path) -> None:
+    assert_clean(carry_out(runs, 40, tmp_path))
 
 
 @pytest.mark.faults

@@ -106,7 +106,7 @@ def fails_at(disk: Disk, place: Path, at: int, kind: str, lasts: bool, whole: Ru
 
 def test_some_accesses_fail(disk: Disk, tmp_path: Path, whole: RunDirectory) -> None:
     count = accesses(disk, tmp_path / "counted")
-    for idx, at in enumerate(range(1, count + 1, max(1, count // 10))):
+    for idx, at in enumerate(range(1, count + 1, max(1, count // 6))):
         fails_at(disk, tmp_path / f"run-{at}", at, list(KINDS)[idx % 3], lasts=idx % 2 == 1, whole=whole)
 
 
