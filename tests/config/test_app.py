@@ -106,3 +106,11 @@ def test_a_marked_conf_of_the_working_directory_is_found(tmp_path: Path) -> None
     seen: list[DictConfig] = []
     run_app(["model=net"], seen.append)
     assert seen[0].model._target_ == "mynet.Net"
+
+
+def test_a_sweep_of_more_jobs_than_can_be_listed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the sweep has more than 100,000 jobs") as caught:
+        run_app(["-m", "seed=range(0,1000000000)", "trainer.max_steps=1,2"], lambda cfg: None)
+    assert caught.value.where == "seed, trainer.max_steps"
+    with pytest.raises(ConfigError, match="more than 100,000 jobs"):
+        run_app(["-m", "seed=range(0,1000)", "data.split_seed=range(0,1000)"], lambda cfg: None)

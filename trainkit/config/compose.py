@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import yaml
@@ -35,6 +37,9 @@ VERSION_BASE = "1.3"
 
 MARKER = ".trainkit"
 """Empty file that marks a ``conf/`` in the working directory as one for trainkit."""
+
+MOST_JOBS = 100_000
+"""Of a sweep; Hydra lists them all before it begins."""
 
 _PLAIN_TEXTS = ("Config group override must be", "The --resolve flag", "Only one of --run")
 
@@ -257,11 +262,16 @@ def check_sweep(overrides: Sequence[str], config_dir: str | None = None, config_
         config_name: Name of the composed config.
 
     Raises:
+        ConfigError: There are too many jobs to be listed.
         HydraException: A job cannot be composed.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     axes = [override for override in parsed if override.is_sweep_override()]
-    values = {axis.get_key_element(): list(axis.sweep_string_iterator()) for axis in axes if axis.is_discrete_sweep()}
+    discrete = [axis for axis in axes if axis.is_discrete_sweep()]
+    values = {axis.get_key_element(): list(islice(axis.sweep_string_iterator(), MOST_JOBS + 1)) for axis in discrete}
+    if math.prod(map(len, values.values())) > MOST_JOBS:
+        where = ", ".join(values)
+        raise ConfigError(f"the sweep has more than {MOST_JOBS:,} jobs", where=where, hint="fewer values of each key")
     fixed = [override.input_line or "" for override in parsed if override not in axes]
     first = {key: f"{key}={options[0]}" for key, options in values.items() if options}
     cfg = _compose([*fixed, *first.values()], config_dir, config_name)
