@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -46,6 +47,10 @@ _TASKS: dict[Any, TargetKind] = {
     Quantile: "number",
 }
 """Kind of target that a task learns."""
+
+
+MISTAKES = (TypeError, ValueError, OSError, RuntimeError, KeyError, Warning, MisconfigurationException)
+"""What components raise for arguments that they do not take; anything else is a bug and keeps its traceback."""
 
 
 def seed_everything(seed: int) -> None:
@@ -188,7 +193,7 @@ def build(node: DictConfig, where: str, kind: type | None = None) -> Any:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, TrainkitError):
             raise cause from None
-        if cause is None or isinstance(cause, (TypeError, ValueError, OSError, RuntimeError, KeyError)):
+        if cause is None or isinstance(cause, MISTAKES):
             target, where = _failed(node, where, str(error))
             raise ConfigError(f"{target} cannot be built: {first_line(cause or error)}", where=where) from error
         raise  # a bug of whoever wrote it keeps its traceback
