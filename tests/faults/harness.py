@@ -80,7 +80,7 @@ def command(folder: Path, *words: str) -> Outcome:
             code = main([words[0], *options, *(word for word in words[1:] if word not in options)])
     except SystemExit as stop:  # of argparse, which has shown the usage
         return _told(err.getvalue().rpartition("usage: ")[2].splitlines()[-1] + "\n", int(stop.code or 0), [], None)
-    except Exception:
+    except Exception:  # of any class: that it is none of a mistake is what is counted
         return Outcome(None, traceback.format_exc(), traceback=True)
     wrong = _too_long(time.monotonic() - start)
     if code == FAILED_JOBS:  # of a sweep, whose other jobs go on and whose directories stay

@@ -27,7 +27,8 @@ class Samples(Dataset[Any]):
         self.sample, self.length = sample, length
 
     def __len__(self) -> int:
-        return self.length  # type: ignore[no-any-return]
+        length: int = self.length  # or what is none: that is the fault
+        return length
 
     def __getitem__(self, index: int) -> Any:
         return self.sample(int(index))

@@ -164,7 +164,7 @@ def judge(
             outcomes.add("refused")
             if not names_it(f"{error}\n{out.getvalue()}", corruption):
                 tally.unnamed.append(f"{case}: {error}")
-        except Exception:
+        except Exception:  # of any class: all of them fail the test by the tally
             tally.tracebacks.append(f"{case}\n{traceback.format_exc(limit=-6)}")
         else:
             if found == known or (corruption.kind, corruption.file) == ("delete", "result.json"):

@@ -1,5 +1,7 @@
 """The moving average of weights, beside flat parameters and without them."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from trainkit.optim.flat import FlatParameters
 from trainkit.training.average import WeightAverage
 
 
-def net() -> nn.Module:
+def net() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 5, 3).to(memory_format=torch.channels_last), nn.Flatten(), nn.Linear(5, 3))
 
@@ -17,7 +19,7 @@ def trained(is_flat: bool, frozen: bool = False, dtype: torch.dtype = torch.floa
     """A net of which some steps were taken, and its average."""
     module, average = net().to(dtype), WeightAverage(0.9)
     if frozen:
-        module[0].requires_grad_(False)  # type: ignore[index]
+        module[0].requires_grad_(False)
     average.begin(module)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01, fused=True)
     flat = FlatParameters(optimizer) if is_flat else None
@@ -40,7 +42,8 @@ def trained(is_flat: bool, frozen: bool = False, dtype: torch.dtype = torch.floa
 
 
 def weights(average: WeightAverage) -> dict[str, Tensor]:
-    return average.state()["weights"]  # type: ignore[no-any-return]
+    found: dict[str, Tensor] = average.state()["weights"]
+    return found
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -57,12 +60,13 @@ def test_averages_the_same_beside_flat_parameters(frozen: bool, dtype: torch.dty
 
 
 def test_updates_the_parameters_of_a_buffer_by_one_operation(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, average, lerp = net(), WeightAverage(0.9), torch._foreach_lerp_
+    module, average = net(), WeightAverage(0.9)
+    lerp: Any = torch._foreach_lerp_
     counts: list[int] = []
 
     def counted(into: list[Tensor], *rest: object) -> None:
         counts.append(len(into))
-        lerp(into, *rest)  # type: ignore[call-overload]
+        lerp(into, *rest)
 
     monkeypatch.setattr(torch, "_foreach_lerp_", counted)
     average.begin(module)

@@ -152,6 +152,11 @@ def peak_memory(devices: Devices) -> int:
     """Largest memory so far, in bytes: of the device on a GPU, else of the process."""
     if devices.accelerator == "cuda":
         return int(torch.cuda.max_memory_allocated())
+    return process_memory()
+
+
+def process_memory() -> int:
+    """Largest memory of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -62,7 +62,7 @@ def test_a_cpu_is_not_driven_out_of_its_memory(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(module._Search, "_step", counted)
     used = iter(range(0, 10**12, 10**9))
-    monkeypatch.setattr(module, "_used", lambda: next(used))  # a gigabyte more after each step
+    monkeypatch.setattr(module, "process_memory", lambda: next(used))  # a gigabyte more after each step
     monkeypatch.setattr(module, "_free", lambda: 5 * 10**9)
     made = found(999)
     assert made.limit == "memory" and max(tried) < made.too_large

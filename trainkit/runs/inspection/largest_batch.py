@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from trainkit.data.sources import map_inputs, seeded
 from trainkit.optim import build_optimizer
 from trainkit.runs.inspection.trial import Learner
 from trainkit.runs.parts import Parts
+from trainkit.runs.train import process_memory
 from trainkit.training import is_out_of_memory
 
 SECONDS = 20.0
@@ -81,7 +80,7 @@ class _Search:
     def __init__(self, parts: Parts, device: torch.device) -> None:
         self.parts, self.device = parts, device
         self.seconds, self._per_sample = 0.0, 0.0
-        self._before = _used()
+        self._before = process_memory()
 
     def fits(self, size: int) -> bool:
         """Whether an optimizer step of so many samples does; on a CPU by what smaller ones took, lest it be tried."""
@@ -101,7 +100,7 @@ class _Search:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.seconds = time.perf_counter() - started
-        self._per_sample = max(self._per_sample, (_used() - self._before) / size)
+        self._per_sample = max(self._per_sample, (process_memory() - self._before) / size)
         return fitted
 
     def _step(self, size: int) -> None:
@@ -113,11 +112,6 @@ class _Search:
         batch = map_inputs(inputs, lambda tensor: tensor.to(self.device)), target.to(self.device)
         learner.backward(batch)
         optimizer.step()
-
-
-def _used() -> int:
-    """Largest memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _free() -> int | None:
